@@ -1,0 +1,1 @@
+"""Data sets: from raw files to split directories of arrays."""

@@ -1,0 +1,1 @@
+"""Raw files to one lazy table of columns, a module per format."""

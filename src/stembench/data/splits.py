@@ -1,0 +1,87 @@
+"""Read a split directory. Arrays are memory-mapped: reading costs no RAM until rows are touched."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stembench.data.schema import Schema
+from stembench.errors import StembenchError
+
+PartName = Literal["train", "valid", "test"]
+PARTS: tuple[PartName, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a split, N rows.
+
+    fields: int32 (N, C); labels: uint8 (N, T); users: int32 (N,), codes of the *real* users,
+    never folded by min count; probabilities: float64 (N, T), the true ones, synthetic data only.
+    """
+
+    fields: NDArray[np.int32]
+    labels: NDArray[np.uint8]
+    users: NDArray[np.int32]
+    probabilities: NDArray[np.float64] | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class SplitDirectory:
+    """`data/splits/<dataset>`: schema.json, manifest.json and the arrays of the three parts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.schema = Schema.read(path / "schema.json")
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Row counts, positive rates, checksums; `sha256` is the hash of the whole split."""
+        try:
+            manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError) as error:
+            raise StembenchError(
+                f"{self.path / 'manifest.json'} cannot be read ({error}): make the split again"
+            ) from None
+        return manifest
+
+    def part(self, name: PartName) -> Part:
+        """Map the arrays of one part.
+
+        Raises StembenchError when a file is missing, truncated or of another shape than
+        schema.json and manifest.json say.
+        """
+        folder = self.path / name
+        columns, tasks = self.schema.num_columns, self.schema.num_tasks
+        rows = self.manifest["rows"][name]
+        optional = folder / "probabilities.npy"
+        return Part(
+            fields=_load(folder / "fields.npy", np.int32, (rows, columns)),
+            labels=_load(folder / "labels.npy", np.uint8, (rows, tasks)),
+            users=_load(folder / "users.npy", np.int32, (rows,)),
+            probabilities=_load(optional, np.float64, (rows, tasks)) if optional.exists() else None,
+        )
+
+
+def _load(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Map one array copy-on-write, so that torch may wrap it without a warning or a copy."""
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise StembenchError(
+            f"{path} cannot be read ({error}): delete {path.parent.parent} and make the split again"
+        ) from None
+    if array.dtype != np.dtype(dtype) or array.shape != shape:
+        raise StembenchError(
+            f"{path} holds {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}: "
+            f"delete {path.parent.parent} and make the split again"
+        )
+    return array
