@@ -1,0 +1,59 @@
+# make          set up, run the chosen suite, say where the results are
+# make test     set up, run all tests            make lint    formatting, types, style
+# make ui       MLflow on loopback, following a running suite
+# make unlock   after a killed snakemake         make lock    requirements.in -> requirements.lock
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+CORES ?= all
+TORCH := torch==2.13.0
+SETUP := .venv/.ready
+# The rules of Snakemake and the stages of DVC call the tools of this environment.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: all setup test lint ui unlock lock clean
+all: setup
+	snakemake --cores $(CORES)
+	@stembench where
+
+setup: $(SETUP)
+
+# The lock's hashes are checked; torch comes after it, in the build that fits the platform.
+$(SETUP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: install python3.11 and python3.11-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo "venv is missing: install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --require-hashes -r requirements.lock
+	python -m pip install --quiet $(TORCH)
+	python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@test -e .git || dvc config --local core.no_scm true
+	touch $@
+
+test: setup
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: setup
+	ruff check
+	ruff format --check
+	mypy
+	snakefmt --check Snakefile workflow
+
+ui: setup
+	@bash workflow/scripts/ui.sh
+
+unlock: setup
+	@bash workflow/scripts/unlock.sh
+
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet uv
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-header --no-annotate --no-emit-index-url requirements.in -o requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .snakemake mlflow.db mlartifacts data/raw data/splits data/ready results/*/runs

@@ -1,0 +1,5 @@
+"""`python -m stembench`, the same as the `stembench` command."""
+
+from stembench.cli import main
+
+main()

@@ -1,0 +1,168 @@
+"""One cell of the grid: train, evaluate, and leave a run directory, whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from stembench import evaluation, provenance, training
+from stembench.data.splits import SplitDirectory
+from stembench.errors import StembenchError
+from stembench.models.layers import EmbeddingBank
+
+logger = logging.getLogger(__name__)
+
+RUN_FILES = ("run.json", "history.csv", "test_logits.npy")
+
+
+def train_cell(
+    spec: dict[str, Any],
+    spec_sha256: str,
+    suite: str,
+    split_path: Path,
+    out: Path,
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Train and evaluate one cell; returns the content of `out`/run.json.
+
+    All files are written to `.<seed>.partial-<pid>` beside `out`, which is renamed at the end. An
+    older run directory stays in place until then. Raises StembenchError for bad data or a loss
+    that is not finite, and OSError when the disk is full; both leave `out` as it was.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    torch.set_num_threads(threads)
+    device = _device(spec["train"]["device"])
+    split = SplitDirectory(split_path)
+    train, valid = split.part("train"), split.part("valid")
+    load_s = time.perf_counter() - clock
+
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    _clear_partials(out)
+    partial.mkdir(parents=True)
+    try:
+        head = {
+            "spec": spec,
+            "spec_sha256": spec_sha256,
+            "suite": suite,
+            "tasks": list(split.schema.tasks),
+        }
+        provenance.write_json(
+            partial / "spec.json", head | {"started_at": started.isoformat()}
+        )
+        result = training.fit(split.schema, train, valid, spec, partial / "history.csv", device)
+        clock_evaluate = time.perf_counter()
+        batch_size, tasks = 4 * spec["train"]["batch_size"], split.schema.tasks
+        on_valid, _ = evaluation.evaluate(result.model, valid, tasks, batch_size, device)
+        on_test, logits = evaluation.evaluate_test(result.model, split, batch_size, device)
+        np.save(partial / "test_logits.npy", logits, allow_pickle=False)
+        if spec["train"]["keep_weights"]:
+            save_file(_weights(result.model), str(partial / "best.safetensors"))
+        evaluate_s = time.perf_counter() - clock_evaluate
+        (partial / "spec.json").unlink()
+        run = head | {
+            "format": 1,
+            "data": {
+                "dataset": spec["dataset"],
+                "split": split.manifest["split"],
+                "sha256": split.manifest["sha256"],
+                "rows": split.manifest["rows"],
+                "fields": len(split.schema.fields),
+            },
+            "metrics": {"valid": on_valid, "test": on_test},
+            "best_epoch": result.best_epoch,
+            "epochs_run": result.epochs_run,
+            "stopped": result.stopped,
+            "timing": {
+                "started_at": started.isoformat(),
+                "finished_at": datetime.now(UTC).isoformat(),
+                "load_s": load_s,
+                "fit_s": result.seconds,
+                "evaluate_s": evaluate_s,
+                "total_s": time.perf_counter() - clock,
+                "samples_per_s": result.samples_per_s,
+            },
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "parameters": count_parameters(result.model),
+            "provenance": provenance.code(spec["class"]),
+            "environment": provenance.machine()
+            | {
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+                "threads": threads,
+                "device": _device_name(device),
+                "precision": spec["train"]["precision"],
+            },
+            "files": {
+                path.name: provenance.sha256_file(path) for path in sorted(partial.iterdir())
+            },
+        }
+        provenance.write_json(partial / "run.json", run)
+        _put_in_place(partial, out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return run
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """Trainable numbers in embedding tables and elsewhere."""
+    tables = [m.weight for m in model.modules() if isinstance(m, EmbeddingBank)]
+    embedding = sum(table.numel() for table in tables)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return {"embedding": embedding, "dense": total - embedding, "total": total}
+
+
+def _put_in_place(partial: Path, out: Path) -> None:
+    """Rename; an older run moves aside first and is deleted last."""
+    old = out.with_name(f".{out.name}.old-{os.getpid()}")
+    if out.exists():
+        out.rename(old)
+    partial.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_partials(out: Path) -> None:
+    """Delete what killed processes of this cell left; a living one is an error."""
+    for leftover in out.parent.glob(f".{out.name}.*-*"):
+        pid = leftover.name.rpartition("-")[2]
+        if pid.isdigit() and int(pid) != os.getpid() and is_training(int(pid)):
+            raise StembenchError(
+                f"process {pid} is already training {out}: wait for it, or end it with kill {pid}"
+            )
+        shutil.rmtree(leftover)
+
+
+def is_training(pid: int) -> bool:
+    """Whether that process of this machine is alive and a `stembench train`."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"train" in words and any(b"stembench" in word for word in words)
+
+
+def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise StembenchError("train.device is cuda, but torch sees no GPU: use auto or cpu")
+    return torch.device(name)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,0 +1,259 @@
+"""The command line: one subcommand per workflow rule, plus `list` and `show` for people.
+
+Heavy imports stand inside the commands, so that each pays only for its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stembench import __version__
+from stembench.errors import StembenchError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A reproducible benchmark of multi-task recommendation models. Run from the project's "
+    "folder; `snakemake --cores N` calls these commands in the right order.",
+)
+
+RAW, SPLITS, RESULTS = Path("data/raw"), Path("data/splits"), Path("results")
+DATABASE = "sqlite:///mlflow.db"
+
+DatasetName = Annotated[str, typer.Argument(help="a data set of params.yaml", show_default=False)]
+SuiteName = Annotated[
+    str | None, typer.Option("--suite", help="a suite of params.yaml [default: the chosen one]")
+]
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line on stderr and exit code 1."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
+    try:
+        app()
+    except StembenchError as error:
+        sys.exit(f"stembench: error: {error}")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sys.exit(
+                f"stembench: error: the disk is full ({error}): free some space and run the same "
+                f"command again; what was finished is kept"
+            )
+        raise
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def fetch(dataset: DatasetName) -> None:
+    """Download or generate a data set's raw files into data/raw, checked by checksum."""
+    from stembench import params
+    from stembench.data.fetch import fetch as run
+
+    settings = params.load()
+    entry = _entry(dataset, settings)
+    run(dataset, entry.source, RAW / dataset, settings.mirrors)
+
+
+@app.command()
+def split(dataset: DatasetName) -> None:
+    """Encode a data set and split it into training, validation and test part."""
+    from stembench import params
+    from stembench.data.prepare import split_dataset
+
+    split_dataset(dataset, _entry(dataset, params.load()), RAW / dataset, SPLITS / dataset)
+
+
+@app.command()
+def data(
+    dataset: DatasetName,
+    stamp: Annotated[
+        Path | None, typer.Option(help="write the split's name and hash here, as JSON")
+    ] = None,
+) -> None:
+    """Bring a data set's split up to date through DVC (fetch and split, what is needed)."""
+    from stembench import params
+    from stembench.orchestration import make_split
+
+    _entry(dataset, params.load())
+    make_split(dataset, SPLITS / dataset, stamp)
+
+
+@app.command()
+def train(
+    dataset: DatasetName,
+    model: Annotated[str, typer.Argument(help="a model of params.yaml", show_default=False)],
+    seed: Annotated[int, typer.Argument(help="the replicate's seed", show_default=False)],
+    suite: SuiteName = None,
+    spec: Annotated[
+        str | None, typer.Option(help="the resolved spec as JSON, in place of params.yaml's")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="torch threads")] = 1,
+) -> None:
+    """Train and evaluate one cell into results/SUITE/runs/DATASET/MODEL/SEED."""
+    import hashlib
+
+    from stembench.cell import train_cell
+
+    if spec is None or suite is None:
+        from stembench import params
+
+        settings = params.load()
+        chosen = settings.select(suite)
+        suite = chosen.name
+        _entry(dataset, settings)
+        if model not in settings.models:
+            raise StembenchError(f"unknown model {model!r}: one of {', '.join(settings.models)}")
+        spec = params.resolve(settings, chosen, dataset, model, seed).json
+    resolved = json.loads(spec)
+    if (resolved["dataset"], resolved["model"], resolved["seed"]) != (dataset, model, seed):
+        raise StembenchError("--spec is of another cell than the arguments name")
+    out = RESULTS / suite / "runs" / dataset / model / str(seed)
+    run = train_cell(
+        resolved,
+        hashlib.sha256(spec.encode()).hexdigest(),
+        suite,
+        SPLITS / dataset,
+        out,
+        threads,
+    )
+    aucs = "  ".join(f"{task} {m['auc']:.4f}" for task, m in run["metrics"]["test"].items())
+    typer.echo(f"{out}: epoch {run['best_epoch']}, test AUC {aucs}")
+
+
+@app.command()
+def track(
+    suite: SuiteName = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="follow running suites until interrupted")
+    ] = False,
+    init: Annotated[bool, typer.Option("--init", help="only make the database")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="seconds between looks")] = 2.0,
+    stamp: Annotated[Path | None, typer.Option(help="write what was imported here")] = None,
+) -> None:
+    """Show finished and running cells in MLflow (mlflow.db, a copy of the run files)."""
+    from stembench import tracking
+    from stembench.provenance import write_json
+
+    if init:
+        tracking.init_database(DATABASE)
+    elif watch:
+        tracking.watch(RESULTS, DATABASE, interval_s=interval, suites=[suite] if suite else None)
+    else:
+        report = tracking.sync(RESULTS, DATABASE, [suite] if suite else None)
+        typer.echo(str(report))
+    if stamp is not None:
+        write_json(stamp, {"database": DATABASE})
+
+
+@app.command()
+def compare(
+    suite: SuiteName = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="accept missing cells, and name them")
+    ] = False,
+) -> None:
+    """Test the runs against each other and write the tables (CSV, Markdown, LaTeX)."""
+    from stembench import params
+    from stembench.compare import compare as run
+    from stembench.report.tables import write_tables
+
+    settings = params.load()
+    chosen = settings.select(suite)
+    expected = [
+        {"dataset": r.dataset, "model": r.model, "seed": r.seed, "spec_sha256": r.sha256}
+        for r in params.expand(settings, chosen)
+    ]
+    analysis = settings.analysis
+    results = RESULTS / chosen.name
+    run(
+        results, SPLITS, expected, analysis.reference, analysis.alpha, analysis.margin, partial
+    )
+    write_tables(results)
+    typer.echo(f"tables: {results / 'tables' / 'main.md'}")
+
+
+@app.command()
+def report(suite: SuiteName = None) -> None:
+    """Draw the figures and write the self-contained HTML report from the tables."""
+    from stembench import params
+    from stembench.report.figures import write_figures
+    from stembench.report.html import write_report
+
+    results = RESULTS / params.load().select(suite).name
+    write_figures(results)
+    typer.echo(f"report: {write_report(results)}")
+
+
+@app.command(name="list")
+def list_(suite: SuiteName = None) -> None:
+    """List suites, data sets and models, and which cells of a suite are done."""
+    from stembench import params
+    from stembench.listing import overview
+
+    settings = params.load()
+    typer.echo(overview(settings, settings.select(suite), RESULTS, SPLITS))
+
+
+@app.command(hidden=True)
+def where(suite: SuiteName = None) -> None:
+    """Say where the results of a suite are."""
+    from stembench import params
+
+    results = RESULTS / params.load().select(suite).name
+    typer.echo(f"tables  {results / 'tables' / 'main.md'}")
+    typer.echo(f"report  {results / 'report.html'}  (open it in a browser)")
+    typer.echo("MLflow  make ui")
+
+
+@app.command()
+def show(
+    run: Annotated[
+        str, typer.Argument(help="DATASET/MODEL/SEED, or a run directory", show_default=False)
+    ],
+    suite: SuiteName = None,
+) -> None:
+    """Print one run: spec, metrics, curve, fingerprints."""
+    from stembench.listing import describe
+
+    folder = Path(run)
+    if not (folder / "run.json").exists():
+        from stembench import params
+
+        folder = RESULTS / params.load().select(suite).name / "runs" / run
+    typer.echo(describe(folder))
+
+
+def _entry(dataset: str, settings):  # type: ignore[no-untyped-def]
+    """The data set's entry; raises StembenchError for an unknown name."""
+    if dataset not in settings.datasets:
+        known = ", ".join(settings.datasets)
+        raise StembenchError(f"unknown data set {dataset!r}: one of {known}")
+    return settings.datasets[dataset]
+
+
+def _quiet_threads() -> None:
+    """One thread per numerical library unless the caller says otherwise."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+_quiet_threads()

@@ -1,0 +1,88 @@
+"""What `stembench list` and `stembench show` print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from stembench.errors import StembenchError
+from stembench.params import Params, Suite, expand
+
+
+def overview(params: Params, suite: Suite, results: Path, splits: Path) -> str:
+    """Suites, data sets, models, and the state of the suite's cells."""
+    lines = ["suites"]
+    for name, entry in params.suites.items():
+        cells = len(expand(params, entry))
+        mark = "*" if name == suite.name else " "
+        lines.append(f" {mark} {name}: {', '.join(entry.datasets)}; {cells} cells")
+    lines.append("data sets")
+    for name in params.datasets:
+        lines.append(f"   {name}: {_split(splits / name)}")
+    lines.append("models")
+    lines += [f"   {name}: {entry.class_}" for name, entry in params.models.items()]
+    lines.append(f"cells of {suite.name} (done/all; + done, ~ made with other settings, . to do)")
+    runs = expand(params, suite)
+    width = max(len(run.model) for run in runs)
+    for dataset in suite.datasets:
+        lines.append(f"   {dataset}")
+        for model in params.models_of(suite):
+            marks = [
+                _state(results / suite.name / "runs" / dataset / model / str(run.seed), run.sha256)
+                for run in runs
+                if (run.dataset, run.model) == (dataset, model)
+            ]
+            done = sum(mark == "+" for mark in marks)
+            lines.append(f"     {model:<{width}} {done}/{len(marks)} {''.join(marks)}")
+    return "\n".join(lines)
+
+
+def describe(folder: Path) -> str:
+    """One run as text. Raises StembenchError when there is no finished run."""
+    path = folder / "run.json"
+    if not path.exists():
+        raise StembenchError(f"no finished run in {folder}: `stembench list` shows what there is")
+    run = json.loads(path.read_text())
+    spec, data, environment = run["spec"], run["data"], run["environment"]
+    lines = [
+        f"{spec['model']} on {spec['dataset']}, seed {spec['seed']} (suite {run['suite']})",
+        f"spec {run['spec_sha256'][:12]}  data {data['sha256'][:12]} ({data['split']})  "
+        f"code {(run['provenance']['git_commit'] or 'no git')[:12]}"
+        f"{' with changes' if run['provenance']['git_dirty'] else ''}",
+        f"{spec['class']} {json.dumps(spec['args'])}",
+        f"train {json.dumps(spec['train'])}",
+        f"best epoch {run['best_epoch']} of {run['epochs_run']} ({run['stopped']}), "
+        f"{run['timing']['total_s']:.1f} s, {run['timing']['samples_per_s']:,.0f} rows/s, "
+        f"{run['parameters']['total']:,} parameters, {run['peak_memory_mb']:.0f} MB, "
+        f"{environment['device']} ({environment['cpu']})",
+        "",
+        f"{'part':<6} {'task':<14} {'AUC':>8} {'gAUC':>8} {'log loss':>9} {'pred/obs':>9}"
+        f" {'rows':>9} {'positive':>9} {'users in gAUC':>14}",
+    ]
+    for part, tasks in run["metrics"].items():
+        for task, m in tasks.items():
+            gauc = "-" if m["gauc"] is None else f"{m['gauc']:.4f}"
+            lines.append(
+                f"{part:<6} {task:<14} {m['auc']:>8.4f} {gauc:>8} {m['logloss']:>9.5f}"
+                f" {m['calibration']:>9.4f} {m['n_rows']:>9,} {m['n_pos']:>9,}"
+                f" {m['gauc_users_kept']:>14.1%}"
+            )
+    lines += ["", (folder / "history.csv").read_text().rstrip()]
+    return "\n".join(lines)
+
+
+def _split(folder: Path) -> str:
+    path = folder / "manifest.json"
+    if not path.exists():
+        return "not made yet"
+    manifest = json.loads(path.read_text())
+    rows = "/".join(f"{count:,}" for count in manifest["rows"].values())
+    return f"{manifest['split']} {manifest['sha256'][:12]}, {rows} rows"
+
+
+def _state(folder: Path, spec_sha256: str) -> str:
+    try:
+        run = json.loads((folder / "run.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return "."
+    return "+" if run["spec_sha256"] == spec_sha256 else "~"

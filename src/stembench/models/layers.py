@@ -1,0 +1,123 @@
+"""Building blocks shared by the architectures: embedding bank, MLP, gates.
+
+Shapes: B rows, C columns of the field matrix, F fields, d embedding width, T tasks.
+Linear layers start Xavier-normal with zero bias and embeddings at N(0, 1e-4), as in the code
+released with STEM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from stembench.data.schema import PADDING, Schema
+
+EMBEDDING_STD = 1e-4
+
+
+class EmbeddingBank(nn.Module):
+    """`copies` embedding tables per field, looked up with one gather.
+
+    All fields and copies live in one weight (rows of all fields, copies * d): the rows of a field
+    start at its offset, and a row holds its copies side by side. A bag is the mean of its tokens'
+    rows. Ids out of a field's range would silently read another field's rows, so `schema.size`
+    must come from the encoder that made the ids.
+    """
+
+    def __init__(self, schema: Schema, dim: int, copies: int = 1) -> None:
+        super().__init__()
+        self.copies, self.dim = copies, dim
+        self.weight = nn.Parameter(torch.empty(schema.num_rows, copies * dim))
+        nn.init.normal_(self.weight, std=EMBEDDING_STD)
+        offsets, offset = [], 0
+        for field in schema.fields:
+            offsets += [offset] * field.columns
+            offset += field.size
+        self.widths = [field.columns for field in schema.fields]
+        self.has_bags = any(width > 1 for width in self.widths)
+        self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.long), persistent=False)
+        self.offsets: Tensor
+
+    @property
+    def output_dim(self) -> int:
+        """Width F * d of one copy's output."""
+        return len(self.widths) * self.dim
+
+    def forward(self, fields: Tensor) -> list[Tensor]:
+        """Ids (B, C) to one (B, F * d) input per copy, fields concatenated."""
+        padding = fields == PADDING if self.has_bags else None
+        rows = fields + self.offsets
+        if padding is not None:
+            rows = rows.masked_fill(padding, 0)
+        vectors = nn.functional.embedding(rows, self.weight)  # (B, C, copies * d)
+        if padding is not None:
+            vectors = self._pool(vectors, padding)
+        batch = vectors.shape[0]
+        if self.copies == 1:
+            return [vectors.reshape(batch, -1)]
+        split = vectors.view(batch, -1, self.copies, self.dim)
+        return [split[:, :, copy].reshape(batch, -1) for copy in range(self.copies)]
+
+    def _pool(self, vectors: Tensor, padding: Tensor) -> Tensor:
+        """Mean over the tokens of each bag: (B, C, k) to (B, F, k)."""
+        pooled, start = [], 0
+        for width in self.widths:
+            columns = vectors[:, start : start + width]
+            if width > 1:
+                present = (~padding[:, start : start + width]).to(vectors.dtype)
+                weights = present / present.sum(1, keepdim=True).clamp(min=1)
+                columns = (columns * weights.unsqueeze(-1)).sum(1, keepdim=True)
+            pooled.append(columns)
+            start += width
+        return torch.cat(pooled, dim=1)
+
+
+class MLP(nn.Sequential):
+    """Linear, ReLU, dropout for each width of `units`; with `outputs`, a last linear layer."""
+
+    def __init__(
+        self, inputs: int, units: Sequence[int], outputs: int | None = None, dropout: float = 0.0
+    ) -> None:
+        layers: list[nn.Module] = []
+        for width in units:
+            layers += [linear(inputs, width), nn.ReLU()]
+            if dropout > 0:
+                layers.append(nn.Dropout(dropout))
+            inputs = width
+        if outputs is not None:
+            layers.append(linear(inputs, outputs))
+        super().__init__(*layers)
+        self.output_dim = inputs if outputs is None else outputs
+
+
+class Gate(nn.Module):
+    """Mixture weights over experts: softmax(MLP(x)), no dropout."""
+
+    def __init__(self, inputs: int, units: Sequence[int], experts: int) -> None:
+        super().__init__()
+        self.mlp = MLP(inputs, units, outputs=experts)
+
+    def forward(self, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+        """Sum of the expert outputs (each (B, h)) weighted by the gate of x (B, inputs)."""
+        weights = self.mlp(x).softmax(dim=-1)  # (B, experts)
+        return torch.einsum("be,beh->bh", weights, torch.stack(list(outputs), dim=1))
+
+
+def experts(count: int, inputs: int, units: Sequence[int], dropout: float) -> nn.ModuleList:
+    """`count` expert networks of one shape."""
+    return nn.ModuleList(MLP(inputs, units, dropout=dropout) for _ in range(count))
+
+
+def towers(count: int, inputs: int, units: Sequence[int], dropout: float) -> nn.ModuleList:
+    """One tower per task, each ending in one logit."""
+    return nn.ModuleList(MLP(inputs, units, outputs=1, dropout=dropout) for _ in range(count))
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """A Xavier-normal linear layer with zero bias."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_normal_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

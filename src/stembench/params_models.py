@@ -1,0 +1,148 @@
+"""Constructor arguments of models and options of sources, read from their source code.
+
+Importing the models would import torch (1.5 s) into every Snakemake call, so signatures come from
+the syntax tree: keyword-only arguments of `__init__`, their annotation and literal default.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from stembench.errors import StembenchError
+
+PACKAGE = Path(__file__).parent
+MODELS = PACKAGE / "models"
+SOURCES = PACKAGE / "data" / "sources"
+_NOT_MODELS = {"__init__", "layers"}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A keyword argument: its annotation as text and its default."""
+
+    annotation: str
+    default: Any
+
+
+@cache
+def signature(class_path: str) -> dict[str, Argument]:
+    """Keyword arguments of `<module>.<Class>` in stembench.models.
+
+    Raises StembenchError when there is no such file or class, or an argument has no default.
+    """
+    module, name = class_path.split(".")
+    path = MODELS / f"{module}.py"
+    if not path.exists() or module in _NOT_MODELS:
+        known = sorted(p.stem for p in MODELS.glob("*.py") if p.stem not in _NOT_MODELS)
+        raise StembenchError(f"no model file {module}.py, one of {', '.join(known)}")
+    return _keywords(path, name, "__init__")
+
+
+def check(where: str, args: dict[str, Any], signatures: list[dict[str, Argument]]) -> list[str]:
+    """Faults of constructor arguments: each must be taken by at least one of the signatures."""
+    allowed = sorted({name for entry in signatures for name in entry})
+    faults = []
+    for name, value in args.items():
+        takers = [entry[name] for entry in signatures if name in entry]
+        if not takers:
+            faults.append(f"{where}: unknown argument {name!r}, one of {', '.join(allowed)}")
+            continue
+        problem = _type_fault(name, takers[0].annotation, value)
+        if problem:
+            faults.append(f"{where}.{name}: {problem}")
+    return faults
+
+
+def check_source(dataset: str, kind: str, options: dict[str, Any]) -> list[str]:
+    """Faults of a data set's `source.kind` and `source.options`."""
+    where = f"datasets.{dataset}.source"
+    path = SOURCES / f"{kind}.py"
+    if not path.exists() or kind == "__init__":
+        known = sorted(p.stem for p in SOURCES.glob("*.py") if p.stem != "__init__")
+        return [f"{where}.kind: unknown {kind!r}, one of {', '.join(known)}"]
+    allowed = {
+        name: argument
+        for function in ("generate", "load")
+        if _has(path, function)
+        for name, argument in _keywords(path, None, function).items()
+    }
+    faults = check(f"{where}.options", options, [allowed])
+    required = [name for name, argument in allowed.items() if argument.default is ...]
+    faults += [f"{where}.options.{n}: this key is missing" for n in required if n not in options]
+    return faults
+
+
+def _has(path: Path, function: str) -> bool:
+    nodes = ast.parse(path.read_text()).body
+    return any(isinstance(node, ast.FunctionDef) and node.name == function for node in nodes)
+
+
+def _keywords(path: Path, class_name: str | None, function: str) -> dict[str, Argument]:
+    """Keyword-only arguments of a function, or of a class's method, in a source file."""
+    body: list[ast.stmt] = ast.parse(path.read_text()).body
+    if class_name is not None:
+        classes = [node for node in body if isinstance(node, ast.ClassDef)]
+        found = [node for node in classes if node.name == class_name]
+        if not found:
+            names = ", ".join(node.name for node in classes)
+            raise StembenchError(f"no class {class_name} in {path.name}, one of {names}")
+        body = found[0].body
+    functions = [n for n in body if isinstance(n, ast.FunctionDef) and n.name == function]
+    if not functions:
+        raise StembenchError(f"{path.name} has no {function}()")
+    arguments = functions[0].args
+    result = {}
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if argument.annotation is None:
+            raise StembenchError(f"{path.name}: {argument.arg} of {function}() has no annotation")
+        value = ... if default is None else _plain(ast.literal_eval(default))
+        if value is ... and class_name is not None:
+            raise StembenchError(f"{path.name}: {argument.arg} of {class_name} has no default")
+        result[argument.arg] = Argument(ast.unparse(argument.annotation), value)
+    return result
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as JSON has them."""
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _type_fault(name: str, annotation: str, value: Any) -> str | None:
+    """What is wrong with a value for an annotation, or None."""
+    literal = re.match(r"^Literal\[(.*)\]$", annotation)
+    if literal:
+        choices = ast.literal_eval(f"[{literal.group(1)}]")
+        return None if value in choices else f"one of {', '.join(map(str, choices))}, not {value!r}"
+    if annotation in ("Sequence[int]", "tuple[int, ...]"):
+        good = isinstance(value, list) and all(_is_int(item) and item >= 1 for item in value)
+        return None if good else f"must be a list of positive integers, not {value!r}"
+    if annotation == "int":
+        good = _is_int(value) and (value >= 1 or name == "seed")
+        return None if good else f"must be a positive integer, not {value!r}"
+    if annotation == "bool":
+        return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
+    if annotation == "str":
+        return None if isinstance(value, str) and value else f"must be text, not {value!r}"
+    if annotation == "float":
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"must be a number, not {value!r} (write 1.0e-4, not 1e-4)"
+        if name == "dropout" and not 0 <= value < 1:
+            return f"must lie in [0, 1), not {value!r}"
+        if name == "correlation" and not -1 <= value <= 1:
+            return f"must lie in [-1, 1], not {value!r}"
+        return None
+    if annotation == "dict[str, float]":
+        good = isinstance(value, dict) and all(
+            isinstance(v, float) and 0 < v < 1 for v in value.values()
+        )
+        return None if good else f"must map names to numbers in (0, 1), not {value!r}"
+    raise StembenchError(f"{name}: annotation {annotation} is not supported in params.yaml")
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

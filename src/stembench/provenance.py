@@ -1,0 +1,118 @@
+"""Fingerprints: which code, lock, data and machine a number comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent
+
+#: Files whose change can change a trained cell, besides its model's own file.
+TRAINING_SOURCES = (
+    "cell.py",
+    "data/batches.py",
+    "data/schema.py",
+    "data/splits.py",
+    "evaluation.py",
+    "metrics.py",
+    "models/layers.py",
+    "training.py",
+)
+#: Files whose change can change a split, besides its source's own file.
+SPLIT_SOURCES = (
+    "data/encode.py",
+    "data/prepare.py",
+    "data/schema.py",
+    "data/split.py",
+)
+#: Files whose change can change the tables, and the report made from them.
+COMPARISON_SOURCES = tuple(
+    PACKAGE / name
+    for name in ("compare.py", "metrics.py", "stats.py", "report/names.py", "report/tables.py")
+)
+REPORT_SOURCES = tuple(
+    sorted(path for path in (PACKAGE / "report").iterdir() if path.suffix in (".py", ".j2"))
+)
+
+
+def split_sources(kind: str) -> list[Path]:
+    """Source files the split of a data set of that source kind depends on."""
+    return [PACKAGE / name for name in (*SPLIT_SOURCES, f"data/sources/{kind}.py")]
+
+
+def training_sources(class_path: str) -> list[Path]:
+    """Source files a run of `<module>.<Class>` depends on."""
+    module = class_path.split(".")[0]
+    return [PACKAGE / name for name in (*TRAINING_SOURCES, f"models/{module}.py")]
+
+
+def sha256_file(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_files(paths: Iterable[Path]) -> str:
+    """Hex digest over the names and contents of several files, in any order."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        total.update(f"{path.name} {sha256_file(path)}\n".encode())
+    return total.hexdigest()
+
+
+def code(class_path: str) -> dict[str, Any]:
+    """Git commit and state, lock file and source files of a run; None where there is no git."""
+    commit = _git("rev-parse", "HEAD")
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    lock = Path("requirements.lock")
+    return {
+        "git_commit": commit,
+        "git_dirty": None if status is None else bool(status),
+        "lock_sha256": sha256_file(lock) if lock.exists() else None,
+        "source_sha256": sha256_files(training_sources(class_path)),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Python, platform and processor."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+    }
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write sorted JSON through a temporary file; NaN is refused (ValueError)."""
+    text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

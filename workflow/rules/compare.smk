@@ -1,0 +1,35 @@
+# Tables from all runs of the suite. When a cell fails, the tables are made from the others and
+# name what is missing, so that they never stay old.
+
+
+rule compare:
+    input:
+        runs=RUN_FILES,
+        sources=files(provenance.COMPARISON_SOURCES),
+    output:
+        f"{OUT}/tables/cells.csv",
+        f"{OUT}/tables/runs.csv",
+        f"{OUT}/tables/metrics.csv",
+        f"{OUT}/tables/comparison.csv",
+        f"{OUT}/tables/oracle.csv",
+        f"{OUT}/tables/cost.csv",
+        f"{OUT}/tables/inputs.json",
+        f"{OUT}/tables/main.md",
+        f"{OUT}/tables/main.tex",
+        f"{OUT}/tables/comparison.md",
+        f"{OUT}/tables/comparison.tex",
+        f"{OUT}/metrics.json",
+    log:
+        f"{OUT}/logs/compare.log",
+    params:
+        analysis=PARAMS.analysis.model_dump_json(),
+    shell:
+        "python -m stembench compare --suite {SUITE.name} > {log} 2>&1"
+
+
+onerror:
+    shell(
+        f"python -m stembench compare --partial --suite {SUITE.name} && "
+        f"python -m stembench report --suite {SUITE.name} && "
+        f"python -m stembench track --suite {SUITE.name}"
+    )

@@ -1,0 +1,17 @@
+# One job per data set: its split, made through DVC, which owns data/. The stamp holds the split's
+# hash, so that a split that comes out the same retrains nothing.
+
+
+rule data:
+    input:
+        sources=lambda wildcards: files(
+            provenance.split_sources(PARAMS.datasets[wildcards.dataset].source.kind)
+        ),
+    output:
+        stamp=f"{OUT}/data/{{dataset}}.json",
+    log:
+        f"{OUT}/logs/data/{{dataset}}.log",
+    params:
+        data=lambda wildcards: PARAMS.datasets[wildcards.dataset].data_json(),
+    shell:
+        "python -m stembench data {wildcards.dataset} --stamp {output.stamp} 2> {log}"

@@ -1,0 +1,36 @@
+# One job per cell. The resolved spec is the rule's parameter and what the trainer reads, so what
+# triggered a cell is what it trains. The code trigger does not see imported modules: the source
+# files are inputs.
+
+
+rule database:
+    output:
+        touch(f"{OUT}/logs/database.ok"),
+    log:
+        f"{OUT}/logs/database.log",
+    shell:
+        "python -m stembench track --init 2> {log}"
+
+
+rule train:
+    input:
+        split=f"{OUT}/data/{{dataset}}.json",
+        sources=lambda wildcards: files(
+            provenance.training_sources(PARAMS.models[wildcards.model].class_)
+        ),
+        database=ancient(f"{OUT}/logs/database.ok"),
+    output:
+        run=f"{OUT}/runs/{{dataset}}/{{model}}/{{seed}}/run.json",
+        history=f"{OUT}/runs/{{dataset}}/{{model}}/{{seed}}/history.csv",
+        logits=f"{OUT}/runs/{{dataset}}/{{model}}/{{seed}}/test_logits.npy",
+    log:
+        f"{OUT}/logs/{{dataset}}/{{model}}/{{seed}}.log",
+    threads: 1
+    params:
+        spec=lambda wildcards: RUNS[
+            wildcards.dataset, wildcards.model, wildcards.seed
+        ].json,
+    shell:
+        "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} "
+        "python -m stembench train {wildcards.dataset} {wildcards.model} {wildcards.seed} "
+        "--suite {SUITE.name} --threads {threads} --spec {params.spec:q} > {log} 2>&1"
