@@ -1,0 +1,84 @@
+"""Which module may import which: data flows one way."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+SOURCE = ROOT / "src/stembench"
+NUMERIC = {"numpy", "scipy", "pandas", "statsmodels"}
+STANDARD = sys.stdlib_module_names
+
+#: module or package -> stembench modules it may import
+ALLOWED = {
+    "errors": set(),
+    "params": {"errors", "params_errors", "params_models"},
+    "provenance": set(),
+    "data/schema": {"errors"},
+    "data/splits": {"errors", "data.schema"},
+    "metrics": {"errors"},
+    "stats": {"errors", "metrics"},
+    "compare": {"errors", "metrics", "stats", "data.splits", "data.schema", "provenance"},
+    "training": {
+        "errors", "metrics", "progress", "data.batches", "data.schema", "data.splits", "models.layers",
+    },
+    "evaluation": {"metrics", "training", "data.batches", "data.splits"},
+}  # fmt: skip
+
+
+def imports(path: Path) -> set[str]:
+    """Modules that a file imports, absolute names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "stembench":
+                found |= {f"stembench.{alias.name}" for alias in node.names}
+            else:
+                found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("module", list(ALLOWED))
+def test_module_imports_only_what_lies_below_it(module: str) -> None:
+    own = {
+        name.removeprefix("stembench.")
+        for name in imports(SOURCE / f"{module}.py")
+        if name.startswith("stembench")
+    }
+    assert own <= ALLOWED[module]
+
+
+@pytest.mark.parametrize("module", ["metrics", "stats", "compare"])
+def test_analysis_is_numpy_scipy_and_pandas_only(module: str) -> None:
+    roots = {name.split(".")[0] for name in imports(SOURCE / f"{module}.py")}
+    assert roots - STANDARD - NUMERIC <= {"stembench", "__future__"}
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: p.stem)
+def test_nothing_imports_cli(path: Path) -> None:
+    if path.name != "__main__.py":
+        assert "stembench.cli" not in imports(path)
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "report").glob("*.py")), ids=lambda p: p.stem)
+def test_the_report_reads_files_only(path: Path) -> None:
+    own = {name for name in imports(path) if name.startswith("stembench.")}
+    assert all(n.startswith(("stembench.report", "stembench.errors")) for n in own)
+
+
+def test_snakemake_side_does_not_import_torch_and_the_trainer_no_mlflow_or_pandas() -> None:
+    for modules, heavy in (
+        ("stembench.params, stembench.provenance", {"torch", "mlflow", "pandas"}),
+        ("stembench.cell", {"mlflow", "pandas", "polars", "matplotlib"}),
+    ):
+        code = f"import sys, {modules}; print(*sys.modules)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert not heavy & set(done.stdout.split())

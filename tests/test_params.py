@@ -1,0 +1,132 @@
+"""params.yaml: every fault is one clear message with what is allowed; precedence; identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+import pytest
+
+from stembench import params
+from stembench.errors import StembenchError
+from tests.conftest import ROOT
+
+TEXT = (ROOT / "params.yaml").read_text()
+
+
+def edited(old: str, new: str) -> str:
+    assert old in TEXT, f"{old!r} is no longer in params.yaml"
+    return TEXT.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  lr: 1.0e-3\n", "  lr: 1e-4\n", r"train\.lr: '1e-4' is text.*1\.0e-4"),
+        ("  lr: 1.0e-3\n", "  lr: -1.0\n", r"train\.lr: must be greater than 0, not -1\.0"),
+        ("  lr: 1.0e-3\n", "  lr: 1.0e-3\n  lrr: 1.0\n", r"train\.lrr: unknown key, one of .*batch_size"),
+        ("  epochs: 20\n", "  epochs: 0\n", r"train\.epochs: must be greater than or equal to 1"),
+        ("  epochs: 20\n", "  epochs: 2.5\n", r"train\.epochs: must be a valid integer, not 2\.5"),
+        ("  epochs: 20\n", "", r"train\.epochs: this key is missing"),
+        ("  device: auto", "  device: tpu", r"train\.device: must be 'auto', 'cpu' or 'cuda', not 'tpu'"),
+        ("seeds: [2023, 76,", "seeds: [2023, 2023,", r"seeds: 2023 stands twice"),
+        ("seeds: [2023, 76,", "seeds: [-1, 76,", r"seeds\.0: must be greater than or equal to 0"),
+        ("    seeds: 5\n", "    seeds: 500\n", r"suites\.demo\.seeds: at most 20"),
+        ("    models: all\n", "    models: [stem, mmoo]\n", r"suites\.demo\.models: unknown 'mmoo', one of single_task"),
+        ("    models: all\n", "    models: [mmoe]\n", r"suites\.demo\.models: must hold stem, the analysis\.reference"),
+        ("synthetic_null, movielens]", "movielenz]", r"suites\.demo\.datasets: unknown 'movielenz', one of synthetic_conflict"),
+        ("class: mmoe.MMoE", "class: mmoee.MMoE", r"models\.mmoe\.class: no model file mmoee\.py, one of mmoe, ple"),
+        ("class: mmoe.MMoE", "class: mmoe.MMOE", r"models\.mmoe\.class: no class MMOE in mmoe\.py, one of MMoE"),
+        ("{num_experts: 8, ", "{num_expert: 8, ", r"models\.mmoe\.args: unknown argument 'num_expert', one of .*num_experts"),
+        ("{num_experts: 8, ", "{num_experts: 0, ", r"models\.mmoe\.args\.num_experts: must be a positive integer"),
+        ("  dropout: 0.0", "  dropout: 1.0", r"args\.dropout: must lie in \[0, 1\)"),
+        ("correlation: -0.8", "correlation: -1.8", r"options\.correlation: must lie in \[-1, 1\]"),
+        ("kind: atomic", "kind: atomik", r"datasets\.movielens\.source\.kind: unknown 'atomik', one of atomic"),
+        ("      options: {prefix: ml-100k}", "      options: {}", r"movielens\.source\.options\.prefix: this key is missing"),
+        ("rule: time, valid: 0.1", "rule: time, valid: 0.95", r"split\.valid \+ split\.test must stay below 1"),
+        ("rule: time, ", "rule: tyme, ", r"datasets\.movielens\.split: 'tyme' is not allowed, one of .*'time'"),
+        ("rule: random, valid: 0.1, test: 0.2, seed: 7", "rule: random, valid: 0.1, test: 0.2, seed: 7, k: 1",
+         r"synthetic_conflict\.split\.k: unknown key, one of name, rule, valid, test, seed"),
+        ("      train_until: 20220503", "      train_until: 20220507", r"train_until < valid_until < test_until"),
+        ("bags: {class:", "bags: {klass:", r"table\.bags: unknown 'klass', one of user_id"),
+        ("context: [hour]}", "context: [item_id]}", r"table\.fields: item_id stands twice"),
+        ("  alpha: 0.05", "  alpha: 5", r"analysis\.alpha: must be less than 1"),
+        ("  alpha: 0.05", "  alpha: 0.05\n  alpha: 0.1", r"the key 'alpha' stands twice"),
+        ("suite: *demo", "suite: demo", r"write `suite: \*demo`"),
+        ("name: demo\n", "name: other\n", r"suites\.demo\.name: must be demo"),
+        ("mirrors: [package: recbole==1.2.1]", "mirrors: [pakage: recbole==1.2.1]", r"mirrors\.0\.pakage: unknown key, one of url, package"),
+        ("args: {embedding_dim: 8, ", "args: {embeding_dim: 8, ", r"suites\.demo\.args: unknown argument 'embeding_dim'"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_told_with_what_is_allowed(old: str, new: str, message: str) -> None:
+    with pytest.raises(StembenchError) as caught:
+        params.parse(edited(old, new))
+    assert re.search(message, str(caught.value)), str(caught.value)
+    assert "pydantic" not in str(caught.value)
+
+
+def test_several_faults_are_told_at_once_each_on_a_line() -> None:
+    text = edited("  lr: 1.0e-3\n", "  lr: 2.0\n").replace("  epochs: 20\n", "  epochs: x\n", 1)
+    with pytest.raises(StembenchError) as caught:
+        params.parse(text)
+    assert len(str(caught.value).splitlines()) == 3  # the file's name and a line per fault
+
+
+def test_unknown_suite_lists_the_known_ones(settings: params.Params) -> None:
+    with pytest.raises(StembenchError, match=r"unknown suite 'x': one of demo, "):
+        settings.select("x")
+
+
+def test_precedence_is_train_dataset_model_suite() -> None:
+    def lr(text: str) -> float:
+        settings = params.parse(text)
+        return params.resolve(settings, settings.suite, "movielens", "mmoe", 1).spec["train"]["lr"]
+
+    text = TEXT
+    assert lr(text) == 1e-3
+    text = text.replace("    train: {batch_size: 1024}", "    train: {lr: 2.0e-3}")
+    assert lr(text) == 2e-3
+    text = text.replace("class: mmoe.MMoE\n", "class: mmoe.MMoE\n    train: {lr: 3.0e-3}\n")
+    assert lr(text) == 3e-3
+    text = text.replace("    name: demo\n", "    name: demo\n    train: {lr: 4.0e-3}\n")
+    assert lr(text) == 4e-3
+
+
+def test_arguments_follow_the_same_precedence(settings: params.Params) -> None:
+    def args(suite: str, model: str) -> dict:
+        dataset = settings.select(suite).datasets[0]
+        return params.resolve(settings, settings.select(suite), dataset, model, 1).spec["args"]
+
+    assert args("kuairand_pure", "mmoe")["expert_units"] == [512, 512, 512]
+    assert args("demo", "mmoe")["expert_units"] == [64, 32]
+    assert "num_experts" not in args("demo", "stem")
+    assert args("kuairand_pure", "mmoe")["embedding_dim"] == 16
+
+
+def test_expand_is_the_grid_and_an_identity_is_the_hash_of_the_sorted_spec(
+    settings: params.Params,
+) -> None:
+    runs = params.expand(settings, settings.select("demo"))
+    assert len(runs) == 3 * 5 * 5
+    assert len({run.sha256 for run in runs}) == len(runs)
+    run = runs[0]
+    text = json.dumps(run.spec, sort_keys=True, ensure_ascii=False)
+    assert run.sha256 == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_change_of_one_model_changes_that_models_runs_only(settings: params.Params) -> None:
+    changed = params.parse(edited("class: ple.PLE\n", "class: ple.PLE\n    train: {lr: 5.0e-4}\n"))
+    before = params.expand(settings, settings.suite)
+    after = params.expand(changed, changed.suite)
+    moved = {a.model for a, b in zip(before, after, strict=True) if a.sha256 != b.sha256}
+    assert moved == {"ple"}
+
+
+def test_suites_take_the_first_seeds(settings: params.Params) -> None:
+    assert settings.seeds_of(settings.select("demo")) == [2023, 76, 525, 728, 42]
+
+
+def test_missing_file_says_where_to_run(tmp_path) -> None:
+    with pytest.raises(StembenchError, match="run from the project's folder"):
+        params.load(tmp_path / "params.yaml")
