@@ -30,6 +30,7 @@ $(SETUP): requirements.lock pyproject.toml
 	python -m pip install --quiet --require-hashes -r requirements.lock
 	python -m pip install --quiet $(TORCH)
 	python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site"
 	@test -e .git || dvc config --local core.no_scm true
 	touch $@
 

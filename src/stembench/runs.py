@@ -1,0 +1,196 @@
+"""The runs of a suite as the comparison reads them: which are sound, and what they measured.
+
+A cell is one (data set, model, seed) of the suite. Its status is ok, missing (no run.json), stale
+(made with another spec), wrong_split (made on other data) or damaged (its files are not those that
+run.json describes).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stembench.data.splits import Part, SplitDirectory
+from stembench.errors import StembenchError
+from stembench.metrics import METRICS
+from stembench.stats import user_influence
+
+#: Cost of a run: column of the table -> keys in run.json.
+COST = {
+    "parameters_embedding": ("parameters", "embedding"),
+    "parameters_dense": ("parameters", "dense"),
+    "parameters_total": ("parameters", "total"),
+    "fit_s": ("timing", "fit_s"),
+    "total_s": ("timing", "total_s"),
+    "samples_per_s": ("timing", "samples_per_s"),
+    "epochs_run": ("epochs_run",),
+    "best_epoch": ("best_epoch",),
+    "peak_memory_mb": ("peak_memory_mb",),
+}
+
+
+@dataclass
+class Cell:
+    """One expected run.
+
+    run: its run.json, checked where the status is ok; run_sha256: the sha256 of that file, empty if
+    there is none; influence: (T, G), see `stats.user_influence`, filled by `measure`.
+    """
+
+    dataset: str
+    model: str
+    seed: int
+    spec_sha256: str
+    path: Path
+    status: str = "missing"
+    run_sha256: str = ""
+    run: dict[str, Any] = field(default_factory=dict)
+    influence: NDArray[np.float64] | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.dataset}/{self.model}/{self.seed}"
+
+    def metric(self, part: str, task: str, metric: str) -> float:
+        """A metric that the run recorded, NaN where it was undefined."""
+        return number(self.run["metrics"][part][task][metric])
+
+    def cost(self, column: str) -> float:
+        """An entry of COST, NaN where it was not measured."""
+        value: Any = self.run
+        for key in COST[column]:
+            value = value[key]
+        return number(value)
+
+
+@dataclass
+class Group:
+    """The cells of one data set, and its test part; no split if partial tables lack it."""
+
+    dataset: str
+    cells: list[Cell]
+    split: SplitDirectory | None = None
+    test: Part | None = None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return self.split.schema.tasks if self.split else ()
+
+    @property
+    def models(self) -> list[str]:
+        return list(dict.fromkeys(cell.model for cell in self.cells))
+
+    def sound(self, model: str | None = None) -> list[Cell]:
+        """The cells that are ok, of one model or of all, in the suite's order."""
+        return [cell for cell in self.cells if cell.status == "ok" and model in (None, cell.model)]
+
+
+def read(results: Path, splits: Path, expected: list[dict[str, Any]], partial: bool) -> list[Group]:
+    """Find the expected cells and check them, all but their AUCs; one group a data set.
+
+    Arguments as `compare.compare`. Raises StembenchError if a split cannot be read; in partial
+    tables its runs are taken for wrong_split instead.
+    """
+    groups: dict[str, Group] = {}
+    for entry in expected:
+        dataset, model, seed = entry["dataset"], entry["model"], int(entry["seed"])
+        path = results / "runs" / dataset / model / str(seed)
+        group = groups.setdefault(dataset, Group(dataset, []))
+        group.cells.append(Cell(dataset, model, seed, entry["spec_sha256"], path))
+    for group in groups.values():
+        try:
+            split = SplitDirectory(splits / group.dataset)
+            group.test, group.split = split.part("test"), split
+        except StembenchError:
+            if not partial:
+                raise
+        for cell in group.cells:
+            cell.status = _status(cell, group)
+    return list(groups.values())
+
+
+def measure(group: Group) -> None:
+    """Fill the influences of the sound cells; one whose logits give another AUC is damaged.
+
+    One run's logits are in memory at a time.
+    """
+    for cell in group.sound():
+        cell.influence = _influence(cell, group)
+        if cell.influence is None:
+            cell.status = "damaged"
+
+
+def require_complete(groups: list[Group]) -> None:
+    """Raise StembenchError, naming the first 10, if cells are not ok."""
+    cells = [cell for group in groups for cell in group.cells]
+    bad = [f"{cell.id} ({cell.status})" for cell in cells if cell.status != "ok"]
+    if bad:
+        more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
+        raise StembenchError(
+            f"{len(bad)} of {len(cells)} cells are not ready: {', '.join(bad[:10])}{more}. "
+            "Delete the run directories of damaged cells, then run `snakemake --cores N`"
+        )
+
+
+def number(value: Any) -> float:
+    """A JSON number as float, null as NaN. Raises TypeError for anything else."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"not a number: {value!r}")
+    return float(value)
+
+
+def _status(cell: Cell, group: Group) -> str:
+    """Check run.json against the suite, the split and the files beside it."""
+    try:
+        content = (cell.path / "run.json").read_bytes()
+    except FileNotFoundError:
+        return "missing"
+    except OSError:
+        return "damaged"
+    cell.run_sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        cell.run = json.loads(content)
+        if cell.run["spec_sha256"] != cell.spec_sha256:
+            return "stale"
+        if group.split is None or cell.run["data"]["sha256"] != group.split.manifest["sha256"]:
+            return "wrong_split"
+        for name in {"history.csv", "test_logits.npy"} | set(cell.run["files"]):
+            with (cell.path / Path(name).name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != cell.run["files"][name]:
+                    return "damaged"
+        # Whatever the tables need must be there, so that they cannot fail halfway.
+        for part in ("valid", "test"):
+            for task in group.tasks:
+                for metric in METRICS:
+                    cell.metric(part, task, metric)
+        for column in COST:
+            cell.cost(column)
+    except (OSError, ValueError, KeyError, TypeError):
+        return "damaged"
+    return "ok"
+
+
+def _influence(cell: Cell, group: Group) -> NDArray[np.float64] | None:
+    """(T, G), or None if the logits cannot be read or are not those that run.json reports."""
+    assert group.test is not None
+    labels, users = group.test.labels, group.test.users
+    try:
+        logits = np.load(cell.path / "test_logits.npy", mmap_mode="r", allow_pickle=False)
+        if logits.dtype != np.float32 or logits.shape != labels.shape:
+            return None
+        measured = [user_influence(labels[:, t], z, users) for t, z in enumerate(logits.T)]
+    except (OSError, ValueError, StembenchError):
+        return None
+    recorded = [cell.metric("test", task, "auc") for task in group.tasks]
+    if not np.allclose([auc for auc, _ in measured], recorded, rtol=0, atol=1e-9):
+        return None
+    return np.stack([influence for _, influence in measured])
