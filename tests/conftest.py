@@ -48,7 +48,7 @@ def make_fields(schema: Schema, rows: int, seed: int = 0) -> np.ndarray:
 
 
 def write_split(path: Path, rows: int = 400, tasks: int = 2, sha256: str = "0" * 64) -> Path:
-    """A split directory whose labels depend on user and item, so that there is something to learn."""
+    """A split directory whose labels depend on user and item, so that one can learn."""
     schema = make_schema(tasks)
     rng = np.random.default_rng(5)
     taste = rng.normal(size=(tasks, schema.num_rows))

@@ -27,7 +27,8 @@ ALLOWED = {
     "runs": {"errors", "metrics", "stats", "data.splits"},
     "compare": {"errors", "metrics", "stats", "runs", "data.splits", "data.schema", "provenance"},
     "training": {
-        "errors", "metrics", "progress", "data.batches", "data.schema", "data.splits", "models.layers",
+        "errors", "metrics", "progress", "data.batches", "data.schema", "data.splits",
+        "models.layers",
     },
     "evaluation": {"metrics", "training", "data.batches", "data.splits"},
 }  # fmt: skip
@@ -81,5 +82,7 @@ def test_snakemake_side_does_not_import_torch_and_the_trainer_no_mlflow_or_panda
         ("stembench.cell", {"mlflow", "pandas", "polars", "matplotlib"}),
     ):
         code = f"import sys, {modules}; print(*sys.modules)"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
         assert not heavy & set(done.stdout.split())

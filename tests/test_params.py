@@ -26,6 +26,10 @@ def edited(old: str, new: str) -> str:
         ("  lr: 1.0e-3\n", "  lr: 1e-4\n", r"train\.lr: '1e-4' is text.*1\.0e-4"),
         ("  lr: 1.0e-3\n", "  lr: -1.0\n", r"train\.lr: must be greater than 0, not -1\.0"),
         ("  lr: 1.0e-3\n", "  lr: 1.0e-3\n  lrr: 1.0\n", r"train\.lrr: unknown key, one of .*batch_size"),
+        ("    train: {lr: 3.0e-3, batch_size: 1024,", "    train: {lr: -3.0, batch_size: 1024,", r"datasets\.movielens\.train\.lr: must be greater than 0, not -3\.0"),
+        ("    train: {lr: 3.0e-3, batch_size: 1024,", "    train: {lr: 1e-3,", r"datasets\.movielens\.train\.lr: '1e-3' is text"),
+        ("    train: {lr: 3.0e-3, batch_size: 1024,", "    train: {lrr: 1.0,", r"datasets\.movielens\.train\.lrr: unknown key, one of optimizer"),
+        ("batch_size: 1024", "batch_size: 0", r"datasets\.movielens\.train\.batch_size: must be greater"),
         ("  epochs: 20\n", "  epochs: 0\n", r"train\.epochs: must be greater than or equal to 1"),
         ("  epochs: 20\n", "  epochs: 2.5\n", r"train\.epochs: must be a valid integer, not 2\.5"),
         ("  epochs: 20\n", "", r"train\.epochs: this key is missing"),
@@ -38,8 +42,8 @@ def edited(old: str, new: str) -> str:
         ("synthetic_null, movielens]", "movielenz]", r"suites\.demo\.datasets: unknown 'movielenz', one of synthetic_conflict"),
         ("class: mmoe.MMoE", "class: mmoee.MMoE", r"models\.mmoe\.class: no model file mmoee\.py, one of mmoe, ple"),
         ("class: mmoe.MMoE", "class: mmoe.MMOE", r"models\.mmoe\.class: no class MMOE in mmoe\.py, one of MMoE"),
-        ("{num_experts: 8, ", "{num_expert: 8, ", r"models\.mmoe\.args: unknown argument 'num_expert', one of .*num_experts"),
-        ("{num_experts: 8, ", "{num_experts: 0, ", r"models\.mmoe\.args\.num_experts: must be a positive integer"),
+        ("{num_experts: 4}", "{num_expert: 4}", r"models\.mmoe\.args: unknown argument 'num_expert', one of .*num_experts"),
+        ("{num_experts: 4}", "{num_experts: 0}", r"models\.mmoe\.args\.num_experts: must be a positive integer"),
         ("  dropout: 0.0", "  dropout: 1.0", r"args\.dropout: must lie in \[0, 1\)"),
         ("correlation: -0.8", "correlation: -1.8", r"options\.correlation: must lie in \[-1, 1\]"),
         ("kind: atomic", "kind: atomik", r"datasets\.movielens\.source\.kind: unknown 'atomik', one of atomic"),
@@ -56,7 +60,7 @@ def edited(old: str, new: str) -> str:
         ("suite: *demo", "suite: demo", r"write `suite: \*demo`"),
         ("name: demo\n", "name: other\n", r"suites\.demo\.name: must be demo"),
         ("mirrors: [package: recbole==1.2.1]", "mirrors: [pakage: recbole==1.2.1]", r"mirrors\.0\.pakage: unknown key, one of url, package"),
-        ("args: {embedding_dim: 8, ", "args: {embeding_dim: 8, ", r"suites\.demo\.args: unknown argument 'embeding_dim'"),
+        ("    args: {num_experts: 8, num", "    args: {num_expertz: 8, num", r"suites\.kuairand_pure\.args: unknown argument 'num_expertz'"),
     ],
 )  # fmt: skip
 def test_a_fault_is_told_with_what_is_allowed(old: str, new: str, message: str) -> None:
@@ -84,8 +88,9 @@ def test_precedence_is_train_dataset_model_suite() -> None:
         return params.resolve(settings, settings.suite, "movielens", "mmoe", 1).spec["train"]["lr"]
 
     text = TEXT
+    text = text.replace("    train: {lr: 3.0e-3, batch_size: 1024,", "    train: {")
     assert lr(text) == 1e-3
-    text = text.replace("    train: {batch_size: 1024}", "    train: {lr: 2.0e-3}")
+    text = text.replace("    train: { patience: 2}\n    args: *small", "    train: {lr: 2.0e-3}")
     assert lr(text) == 2e-3
     text = text.replace("class: mmoe.MMoE\n", "class: mmoe.MMoE\n    train: {lr: 3.0e-3}\n")
     assert lr(text) == 3e-3
@@ -98,10 +103,12 @@ def test_arguments_follow_the_same_precedence(settings: params.Params) -> None:
         dataset = settings.select(suite).datasets[0]
         return params.resolve(settings, settings.select(suite), dataset, model, 1).spec["args"]
 
-    assert args("kuairand_pure", "mmoe")["expert_units"] == [512, 512, 512]
-    assert args("demo", "mmoe")["expert_units"] == [64, 32]
-    assert "num_experts" not in args("demo", "stem")
-    assert args("kuairand_pure", "mmoe")["embedding_dim"] == 16
+    assert args("kuairand_pure", "mmoe")["expert_units"] == [512, 512, 512]  # class default
+    assert args("kuairand_pure", "mmoe")["embedding_dim"] == 16  # args
+    assert args("demo", "mmoe")["expert_units"] == [64, 32]  # data set
+    assert args("demo", "mmoe")["num_experts"] == 4  # model
+    assert args("kuairand_pure", "mmoe")["num_experts"] == 8  # suite
+    assert "num_experts" not in args("demo", "stem")  # not an argument of STEM
 
 
 def test_expand_is_the_grid_and_an_identity_is_the_hash_of_the_sorted_spec(

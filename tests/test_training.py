@@ -26,7 +26,9 @@ def test_batch_order_is_a_permutation_that_depends_on_the_seed_alone(split_path:
     batches = Batches(part, 64, CPU)
 
     def rows(seed: int) -> np.ndarray:
-        return torch.cat([fields for fields, _ in batches.shuffled(stream(seed, "batches"))]).numpy()
+        return torch.cat(
+            [fields for fields, _ in batches.shuffled(stream(seed, "batches"))]
+        ).numpy()
 
     torch.manual_seed(0)
     first = rows(1)
@@ -91,5 +93,7 @@ def test_training_code_cannot_name_the_test_part() -> None:
     tree = ast.parse((ROOT / "src/stembench/training.py").read_text())
     strings = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)]
     assert "test" not in strings
-    names = {n.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for n in node.names}
+    names = {
+        n.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for n in node.names
+    }
     assert "SplitDirectory" not in names

@@ -184,9 +184,7 @@ def compare(
     ]
     analysis = settings.analysis
     results = RESULTS / chosen.name
-    run(
-        results, SPLITS, expected, analysis.reference, analysis.alpha, analysis.margin, partial
-    )
+    run(results, SPLITS, expected, analysis.reference, analysis.alpha, analysis.margin, partial)
     write_tables(results)
     typer.echo(f"tables: {results / 'tables' / 'main.md'}")
 

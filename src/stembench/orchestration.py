@@ -44,7 +44,9 @@ def make_split(dataset: str, split: Path, stamp: Path | None) -> None:
             )
     manifest_path = split / "manifest.json"
     if not manifest_path.exists():
-        raise StembenchError(f"{manifest_path} is missing: run `dvc repro {DVC_FILE}:split@{dataset}`")
+        raise StembenchError(
+            f"{manifest_path} is missing: run `dvc repro {DVC_FILE}:split@{dataset}`"
+        )
     manifest = json.loads(manifest_path.read_text())
     content = {key: manifest[key] for key in ("dataset", "split", "sha256", "rows")}
     if stamp is not None:

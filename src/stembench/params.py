@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic.fields import FieldInfo
 
 from stembench import params_models
 from stembench.errors import StembenchError
@@ -58,10 +59,18 @@ class Train(Strict):
     keep_weights: bool
 
 
-PartialTrain: type[Strict] = create_model(
+def _optional(info: FieldInfo) -> Any:
+    """The field's type with its bounds, or None."""
+    return (
+        Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+    ) | None  # type: ignore[valid-type, operator]
+
+
+#: `train` of a data set, model or suite: the same keys, types and bounds, none required.
+PartialTrain: Any = create_model(  # type: ignore[call-overload]
     "PartialTrain",
     __base__=Strict,
-    **{name: (info.annotation | None, None) for name, info in Train.model_fields.items()},  # type: ignore[call-overload, operator]
+    **{name: (_optional(info), None) for name, info in Train.model_fields.items()},
 )
 
 
@@ -96,7 +105,7 @@ class Archive(Strict):
 
 
 class Source(Strict):
-    """Raw files of a data set; `kind` names the module of stembench.data.sources that reads them."""
+    """Raw files of a data set; `kind` names the module of data.sources that reads them."""
 
     kind: Name
     archives: list[Archive] = []
@@ -177,7 +186,7 @@ class Dataset(Strict):
     source: Source
     table: Table
     split: Split
-    train: PartialTrain = PartialTrain()  # type: ignore[valid-type]
+    train: PartialTrain = PartialTrain()
     args: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -201,7 +210,7 @@ class Model(Strict):
 
     class_: str = Field(alias="class", pattern=r"^[a-z][a-z0-9_]*\.[A-Za-z]\w*$")
     args: dict[str, Any] = {}
-    train: PartialTrain = PartialTrain()  # type: ignore[valid-type]
+    train: PartialTrain = PartialTrain()
 
 
 class Suite(Strict):
@@ -212,7 +221,7 @@ class Suite(Strict):
     models: Literal["all"] | list[Name]
     seeds: Positive | list[int]
     protocol: Literal["equal"] = "equal"
-    train: PartialTrain = PartialTrain()  # type: ignore[valid-type]
+    train: PartialTrain = PartialTrain()
     args: dict[str, Any] = {}
 
 
@@ -331,7 +340,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
 def parse(text: str, origin: str = "params.yaml") -> Params:
     """Check the text of a params file; see `load`."""
     try:
-        raw = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506, derives from SafeLoader
+        raw = yaml.load(text, Loader=_UniqueKeys)
     except yaml.YAMLError as error:
         raise StembenchError(f"{origin} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):

@@ -86,4 +86,6 @@ def _types(annotation: Any) -> list[Any]:
 
 def _is_branch(part: str) -> bool:
     """Names that pydantic adds for the branch of a union; they are no keys of the file."""
-    return bool(re.match(r"^(random|time|days|constrained-.*|list\[.*|literal\[.*|int|\[key\])$", part))
+    return bool(
+        re.match(r"^(random|time|days|constrained-.*|list\[.*|literal\[.*|int|\[key\])$", part)
+    )

@@ -37,10 +37,11 @@ def test_logits_have_a_row_per_row_and_a_column_per_task(model: str, tasks: int)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_entry_builds_at_its_own_width(model: str) -> None:
+def test_entry_builds_at_the_papers_width(model: str) -> None:
     schema = make_schema(2)
     spec = demo_spec(model)
-    spec["args"] |= SETTINGS.models[model].args
+    suite = SETTINGS.select("kuairand_pure")
+    spec["args"] = params.resolve(SETTINGS, suite, "kuairand_pure", model, 1).spec["args"]
     logits = build(schema, spec)(torch.from_numpy(make_fields(schema, 3)))
     assert logits.shape == (3, 2)
 
@@ -109,6 +110,10 @@ def test_a_model_is_one_short_file_that_imports_only_layers_and_schema(path: Pat
     text = path.read_text()
     if path.stem not in ("layers", "__init__"):
         assert len(text.splitlines()) <= 120
-    imports = [line for line in text.splitlines() if line.startswith(("from stembench", "import stembench"))]
+    imports = [
+        line
+        for line in text.splitlines()
+        if line.startswith(("from stembench", "import stembench"))
+    ]
     allowed = ("from stembench.data.schema", "from stembench.models.layers")
     assert all(line.startswith(allowed) for line in imports)

@@ -42,9 +42,7 @@ def lookup(bank: EmbeddingBank) -> list[np.ndarray]:
             vectors.append(np.mean([weight[offset + i] for i in ids], axis=0))
             column, offset = column + field.columns, offset + field.size
         for copy in range(bank.copies):
-            copies[copy].append(
-                np.concatenate([v[copy * DIM : (copy + 1) * DIM] for v in vectors])
-            )
+            copies[copy].append(np.concatenate([v[copy * DIM : (copy + 1) * DIM] for v in vectors]))
     return [np.stack(rows) for rows in copies]
 
 

@@ -5,7 +5,7 @@
 rule compare:
     input:
         runs=RUN_FILES,
-        sources=files(provenance.COMPARISON_SOURCES),
+        sources=files(provenance.COMPARISON_SOURCES + provenance.REPORT_SOURCES),
     output:
         f"{OUT}/tables/cells.csv",
         f"{OUT}/tables/runs.csv",

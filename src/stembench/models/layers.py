@@ -89,7 +89,6 @@ class MLP(nn.Sequential):
         if outputs is not None:
             layers.append(linear(inputs, outputs))
         super().__init__(*layers)
-        self.output_dim = inputs if outputs is None else outputs
 
 
 class Gate(nn.Module):
@@ -105,9 +104,15 @@ class Gate(nn.Module):
         return torch.einsum("be,beh->bh", weights, torch.stack(list(outputs), dim=1))
 
 
-def experts(count: int, inputs: int, units: Sequence[int], dropout: float) -> nn.ModuleList:
-    """`count` expert networks of one shape."""
-    return nn.ModuleList(MLP(inputs, units, dropout=dropout) for _ in range(count))
+class Experts(nn.ModuleList):
+    """`count` expert networks of one shape, all on the same input."""
+
+    def __init__(self, count: int, inputs: int, units: Sequence[int], dropout: float) -> None:
+        super().__init__(MLP(inputs, units, dropout=dropout) for _ in range(count))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """x (B, inputs) to one (B, units[-1]) per expert."""
+        return [expert(x) for expert in self]
 
 
 def towers(count: int, inputs: int, units: Sequence[int], dropout: float) -> nn.ModuleList:

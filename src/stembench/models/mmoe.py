@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.layers import EmbeddingBank, Gate, experts, towers
+from stembench.models.layers import EmbeddingBank, Experts, Gate, towers
 
 
 class MMoE(nn.Module):
@@ -29,16 +29,16 @@ class MMoE(nn.Module):
         super().__init__()
         self.embeddings = EmbeddingBank(schema, embedding_dim)
         width = self.embeddings.output_dim
-        self.experts = experts(num_experts, width, expert_units, dropout)
+        self.experts = Experts(num_experts, width, expert_units, dropout)
         self.gates = nn.ModuleList(
             Gate(width, gate_units, num_experts) for _ in range(schema.num_tasks)
         )
-        self.towers = towers(schema.num_tasks, self.experts[0].output_dim, tower_units, dropout)
+        self.towers = towers(schema.num_tasks, expert_units[-1], tower_units, dropout)
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""
         (x,) = self.embeddings(fields)
-        outputs = [expert(x) for expert in self.experts]
+        outputs = self.experts(x)
         logits = [
             tower(gate(x, outputs)) for gate, tower in zip(self.gates, self.towers, strict=True)
         ]

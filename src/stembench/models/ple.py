@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.layers import EmbeddingBank, Gate, experts, towers
+from stembench.models.layers import EmbeddingBank, Experts, Gate, towers
 
 
 class Extraction(nn.Module):
@@ -31,29 +32,25 @@ class Extraction(nn.Module):
         last: bool,
     ) -> None:
         super().__init__()
-        self.shared = experts(num_shared, inputs, expert_units, dropout)
+        self.shared = Experts(num_shared, inputs, expert_units, dropout)
         self.specific = nn.ModuleList(
-            experts(num_specific, inputs, expert_units, dropout) for _ in range(tasks)
+            Experts(num_specific, inputs, expert_units, dropout) for _ in range(tasks)
         )
         self.gates = nn.ModuleList(
             Gate(inputs, gate_units, num_specific + num_shared) for _ in range(tasks)
         )
         every = tasks * num_specific + num_shared
         self.shared_gate = None if last else Gate(inputs, gate_units, every)
-        self.output_dim: int = self.shared[0].output_dim
 
     def forward(self, inputs: list[Tensor], shared: Tensor) -> tuple[list[Tensor], Tensor]:
         """T task inputs and the shared input, each (B, inputs), to those of the next layer."""
-        common = [expert(shared) for expert in self.shared]
-        own = [
-            [expert(x) for expert in group]  # type: ignore[union-attr]
-            for x, group in zip(inputs, self.specific, strict=True)
-        ]
+        common = self.shared(shared)
+        own = [group(x) for x, group in zip(inputs, self.specific, strict=True)]
         outputs = [
             gate(x, mine + common) for x, gate, mine in zip(inputs, self.gates, own, strict=True)
         ]
         if self.shared_gate is not None:
-            shared = self.shared_gate(shared, sum(own, []) + common)
+            shared = self.shared_gate(shared, [*chain(*own), *common])
         return outputs, shared
 
 
@@ -90,7 +87,7 @@ class PLE(nn.Module):
                 last=index == num_layers - 1,
             )
             self.layers.append(layer)
-            width = layer.output_dim
+            width = expert_units[-1]
         self.towers = towers(tasks, width, tower_units, dropout)
 
     def forward(self, fields: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class SharedBottom(nn.Module):
         super().__init__()
         self.embeddings = EmbeddingBank(schema, embedding_dim)
         self.bottom = MLP(self.embeddings.output_dim, bottom_units, dropout=dropout)
-        self.towers = towers(schema.num_tasks, self.bottom.output_dim, tower_units, dropout)
+        self.towers = towers(schema.num_tasks, bottom_units[-1], tower_units, dropout)
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

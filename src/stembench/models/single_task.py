@@ -32,8 +32,10 @@ class SingleTask(nn.Module):
         tasks = schema.num_tasks
         self.embeddings = EmbeddingBank(schema, embedding_dim, copies=tasks)
         width = self.embeddings.output_dim
-        self.bottoms = nn.ModuleList(MLP(width, bottom_units, dropout=dropout) for _ in range(tasks))
-        self.towers = towers(tasks, self.bottoms[0].output_dim, tower_units, dropout)
+        self.bottoms = nn.ModuleList(
+            MLP(width, bottom_units, dropout=dropout) for _ in range(tasks)
+        )
+        self.towers = towers(tasks, bottom_units[-1], tower_units, dropout)
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

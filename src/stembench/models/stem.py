@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.layers import EmbeddingBank, Gate, experts, towers
+from stembench.models.layers import EmbeddingBank, Experts, Gate, towers
 
 
 class STEM(nn.Module):
@@ -40,22 +40,19 @@ class STEM(nn.Module):
         tasks = schema.num_tasks
         self.embeddings = EmbeddingBank(schema, embedding_dim, copies=tasks + 1)
         width = self.embeddings.output_dim
-        self.shared = experts(num_shared_experts, width, expert_units, dropout)
+        self.shared = Experts(num_shared_experts, width, expert_units, dropout)
         self.specific = nn.ModuleList(
-            experts(num_specific_experts, width, expert_units, dropout) for _ in range(tasks)
+            Experts(num_specific_experts, width, expert_units, dropout) for _ in range(tasks)
         )
         every = tasks * num_specific_experts + num_shared_experts
         self.gates = nn.ModuleList(Gate(width, gate_units, every) for _ in range(tasks))
-        self.towers = towers(tasks, self.shared[0].output_dim, tower_units, dropout)
+        self.towers = towers(tasks, expert_units[-1], tower_units, dropout)
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""
         *inputs, x_shared = self.embeddings(fields)
-        common = [expert(x_shared) for expert in self.shared]
-        own = [
-            [expert(x) for expert in group]  # type: ignore[union-attr]
-            for x, group in zip(inputs, self.specific, strict=True)
-        ]
+        common = self.shared(x_shared)
+        own = [group(x) for x, group in zip(inputs, self.specific, strict=True)]
         logits = []
         for task, (x, gate, tower) in enumerate(zip(inputs, self.gates, self.towers, strict=True)):
             seen = [
