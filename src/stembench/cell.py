@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import resource
 import shutil
 import time
@@ -57,7 +58,10 @@ def train_cell(
             "suite": suite,
             "tasks": list(split.schema.tasks),
         }
-        provenance.write_json(partial / "spec.json", head | {"started_at": started.isoformat()})
+        provenance.write_json(
+            partial / "spec.json",
+            head | {"started_at": started.isoformat(), "host": platform.node()},
+        )
         result = training.fit(split.schema, train, valid, spec, partial / "history.csv", device)
         clock_evaluate = time.perf_counter()
         batch_size, tasks = 4 * spec["train"]["batch_size"], split.schema.tasks

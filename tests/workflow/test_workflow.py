@@ -270,8 +270,9 @@ def test_after_a_kill_only_what_is_missing_runs(project: Project) -> None:
     project.run("bash", "workflow/scripts/unlock.sh")
     project.snakemake()
     assert set(project.cells()) == cells_of()
-    retrained = project.trained_since(survived)
-    assert retrained == cells_of() - set(survived)
+    missing, retrained = cells_of() - set(survived), project.trained_since(survived)
+    assert missing <= retrained
+    assert len(retrained) <= len(missing) + 1  # the one that snakemake had not yet recorded
     assert project.inputs()["complete"]
 
 

@@ -1,0 +1,153 @@
+"""The answer in sentences, made from the numbers: true whatever they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stembench.report import names
+from stembench.report.content import joined, number, plural
+from stembench.report.inputs import Results, records, unique
+
+#: As many places as are named in one sentence; the tables have them all.
+_NAMED = 6
+#: Verdict on (reference - other) -> how a data set's sentence begins.
+_OPENINGS = {
+    "better": "significantly better than",
+    "worse": "significantly worse than",
+    "equivalent": "equivalent to",
+    "inconclusive": "neither shown to differ from nor to be equivalent to",
+    "missing": "not compared with",
+}
+
+
+def _named(items: list[str]) -> str:
+    if len(items) <= _NAMED:
+        return joined(items)
+    return joined([*items[:_NAMED], f"{len(items) - _NAMED} more"])
+
+
+def _rows(results: Results, dataset: str | None = None) -> list[Any]:
+    table = results.main_comparison
+    return records(table if dataset is None else table[table["dataset"] == dataset])
+
+
+def _tallies(results: Results, rows: list[Any]) -> str:
+    counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in _OPENINGS}
+    better = str(counts["better"])
+    small = sum(row.verdict == "better" and abs(row.delta) < results.margin for row in rows)
+    if small:
+        better += f" ({small} of them by less than {results.margin:g})"
+    text = (
+        f"significantly better in {better}, significantly worse in {counts['worse']}, equivalent "
+        f"within ±{results.margin:g} in {counts['equivalent']}, and in {counts['inconclusive']} "
+        "nothing can be said"
+    )
+    missing = counts["missing"]
+    return text + (f"; {missing} could not be made" if missing else "")
+
+
+def _wins(results: Results, rows: list[Any]) -> str:
+    """Tasks on which the reference beats every other model of the suite."""
+    name = names.model(results.reference)
+    wins: dict[str, list[str]] = {}
+    for dataset in results.datasets:
+        others = {m for m in results.models(dataset) if m != results.reference}
+        mine = [row for row in rows if row.dataset == dataset]
+        for task in unique(row.task for row in mine):
+            beaten = {row.model_b for row in mine if row.task == task and row.verdict == "better"}
+            if others and beaten == others:
+                wins.setdefault(dataset, []).append(names.task(task))
+    total = len(results.datasets)
+    if not wins:
+        where = "the one data set" if total == 1 else f"any of the {total} data sets"
+        return f"On no task of {where} is {name} significantly better than every other model."
+    places = [f"{joined(tasks)} of {names.dataset(dataset)}" for dataset, tasks in wins.items()]
+    return (
+        f"On {len(wins)} of {plural(total, 'data set')} {name} is significantly better than every "
+        f"other model on at least one task: {_named(places)}."
+    )
+
+
+def _losses(results: Results, rows: list[Any]) -> str:
+    name = names.model(results.reference)
+    losses: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.verdict == "worse":
+            losses.setdefault((row.dataset, row.model_b), []).append(names.task(row.task))
+    if losses:
+        places = [
+            f"{names.model(model)} on {joined(tasks)} of {names.dataset(dataset)}"
+            for (dataset, model), tasks in losses.items()
+        ]
+        return f"{name} is significantly worse than {_named(places)}."
+    return f"In no comparison is {name} significantly worse."
+
+
+def _caveat(results: Results) -> str:
+    """What synthetic and sample data cannot tell."""
+    kinds = {dataset: names.describe(dataset).kind for dataset in results.datasets}
+    made = [names.dataset(d) for d, kind in kinds.items() if kind == "synthetic"]
+    parts = [names.dataset(d) for d, kind in kinds.items() if kind == "sample"]
+    sentences = []
+    if made:
+        verb = "is" if len(made) == 1 else "are"
+        sentences.append(
+            f"{joined([f'“{name}”' for name in made])} {verb} generated data: they show what the "
+            "models do under known tastes, not on real users."
+        )
+    if parts:
+        verb = "is a sample" if len(parts) == 1 else "are samples"
+        sentences.append(
+            f"{joined([f'“{name}”' for name in parts])} {verb} of a real log: not comparable with "
+            "numbers published on the whole."
+        )
+    return " ".join(sentences)
+
+
+def summary(results: Results) -> list[str]:
+    """The answer for the whole suite, one statement a string."""
+    rows = _rows(results)
+    name = names.model(results.reference)
+    if not rows:
+        return [f"There is no other model to compare {name} with."]
+    if all(row.verdict == "missing" for row in rows):
+        n, total = results.inputs["n_ok"], results.inputs["n_cells"]
+        return [f"Nothing can be said yet: no comparison could be made ({n} of {total} cells)."]
+    others = unique(row.model_b for row in rows)
+    n_tasks = len({(row.dataset, row.task) for row in rows})
+    sentences = [
+        f"By test AUC over {plural(len(results.inputs['seeds']), 'seed')}, {name} is compared with "
+        f"{plural(len(others), 'other model')} on {plural(n_tasks, 'task')} of "
+        f"{plural(len({row.dataset for row in rows}), 'data set')}: of "
+        f"{plural(len(rows), 'comparison')} it is {_tallies(results, rows)}.",
+        _wins(results, rows),
+        _losses(results, rows),
+    ]
+    unheard = [d for d in results.datasets if not any(row.dataset == d for row in rows)]
+    if unheard:
+        sentences.append(f"Nothing is known of {joined([names.dataset(d) for d in unheard])}.")
+    if not results.inputs["complete"]:
+        n, total = results.inputs["n_ok"], results.inputs["n_cells"]
+        sentences.append(f"The suite is incomplete: this is from {n} of {total} cells.")
+    caveat = _caveat(results)
+    return [*sentences, caveat] if caveat else sentences
+
+
+def by_dataset(results: Results) -> list[tuple[str, list[str]]]:
+    """(data set, ends of a sentence that begins "<reference> is"): which model, task, how much."""
+    found = []
+    for dataset in results.datasets:
+        rows = _rows(results, dataset)
+        lines = []
+        for verdict, opening in _OPENINGS.items():
+            models: dict[str, list[str]] = {}
+            for row in rows:
+                if row.verdict == verdict:
+                    delta = number(row.delta, sign=True).replace("-", "−")
+                    task = names.task(row.task) + ("" if verdict == "missing" else f" {delta}")
+                    models.setdefault(names.model(row.model_b), []).append(task)
+            if models:
+                parts = [f"{model} ({', '.join(tasks)})" for model, tasks in models.items()]
+                lines.append(f"{opening} {joined(parts)}")
+        found.append((dataset, lines or ["not compared with any model"]))
+    return found

@@ -1,0 +1,243 @@
+"""One self-contained HTML file: no network, no fonts, no scripts from elsewhere."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from stembench.report import answers, content, names, tables
+from stembench.report.content import DECIMALS, Block, Cell, number
+from stembench.report.inputs import Results, read_results, records, write_text
+
+#: Symbol and spoken words of a mark.
+MARKS = {
+    "": ("", ""),
+    "beats_all": ("*", "better than every other model"),
+    "below": ("↓", "significantly below the reference"),
+    "above": ("↑", "significantly above the reference"),
+    "equivalent": ("≈", "equivalent to the reference"),
+}
+_COST = (
+    ("parameters_embedding", "embedding parameters", 0),
+    ("parameters_dense", "dense parameters", 0),
+    ("fit_s", "fit, s", 1),
+    ("total_s", "total, s", 1),
+    ("samples_per_s", "samples / s", 0),
+    ("epochs_run", "epochs", 1),
+    ("best_epoch", "best epoch", 1),
+    ("peak_memory_mb", "peak memory, MB", 0),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture of the report; svg is None where the file is not there."""
+
+    key: str
+    title: str
+    label: str
+    caption: str
+    svg: Markup | None
+
+
+def inline_svg(text: str, prefix: str) -> Markup:
+    """An SVG file as an element of an HTML page; `prefix` keeps ids of several pictures apart.
+
+    For files that this project has drawn: the text is trusted.
+    """
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\b(id=")', rf"\g<1>{prefix}-", text)
+    text = re.sub(r'((?:xlink:)?href="|url\()#', rf"\g<1>#{prefix}-", text)
+    text = re.sub(r"\n\s*", "\n", text)
+    # The element scales with the page; its viewBox keeps the proportions.
+    head, rest = text.split(">", 1)
+    head = re.sub(r'\s(?:width|height)="[^"]*"', "", head)
+    return Markup(f'{head} aria-hidden="true" focusable="false">{rest}')
+
+
+def _figure(results: Results, key: str, title: str, label: str, caption: str) -> Figure:
+    path = results.root / "figures" / f"{key}.svg"
+    try:
+        svg = inline_svg(path.read_text(encoding="utf-8"), key)
+    except (OSError, ValueError):
+        svg = None
+    return Figure(key, title, label, caption, svg)
+
+
+def _figures(results: Results) -> list[Figure]:
+    reference, margin = names.model(results.reference), f"{results.margin:g}"
+    words = " ".join(answers.summary(results)[:3])
+    return [
+        _figure(
+            results,
+            "forest",
+            "Differences with their uncertainty",
+            f"Forest plot: test AUC of {reference} minus that of each other model, by data set and "
+            f"task. {words} The numbers are in the comparison table.",
+            f"Right of zero {reference} is better. Line: {content.level(results)} confidence "
+            f"interval (seeds and users both counted). Shaded: ±{margin}, too small to matter. "
+            "Colour and marker show the verdict after adjustment; the scale differs between data "
+            "sets.",
+        ),
+        _figure(
+            results,
+            "learning_curves",
+            "Learning curves",
+            "Learning curves: validation AUC by epoch for each model, by data set and task.",
+            "Mean over seeds up to the epoch at which the first seed stopped; faint lines are "
+            "single seeds, dots the epochs whose weights were kept.",
+        ),
+    ]
+
+
+def _code(text: str) -> Markup:
+    """A sentence with `code` in backquotes, as HTML."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts)
+    )
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    decimals = DECIMALS[cell.metric]
+    symbol, words = MARKS[cell.mark]
+    sort = abs(cell.mean - 1) if cell.metric == "calibration" else cell.mean
+    return {
+        "missing": cell.missing,
+        "sort": "" if cell.missing else repr(sort),
+        "mean": number(cell.mean, decimals),
+        "sd": number(cell.sd, decimals) if cell.n_seeds > 1 else "",
+        "place": cell.place,
+        "mark": symbol,
+        "words": words,
+        "seeds": f"{cell.n_seeds} of {cell.n_expected} seeds" if cell.partial else "",
+    }
+
+
+def _block(block: Block) -> dict[str, Any]:
+    metrics = [metric for _ in block.tasks for metric in block.metrics]
+    return {
+        "tasks": [names.task(task) for task in block.tasks],
+        # The first click on a column shows the best first.
+        "metrics": [
+            (
+                names.metric(metric),
+                "ascending" if metric in ("logloss", "calibration") else "descending",
+            )
+            for metric in block.metrics
+        ],
+        "rows": [(row.name, [_cell(cell) for cell in row.cells]) for row in block.rows],
+        "oracle": None
+        if block.oracle is None
+        else [number(v, DECIMALS[m]) for v, m in zip(block.oracle, metrics, strict=True)],
+    }
+
+
+def _comparisons(results: Results, dataset: str) -> list[dict[str, Any]]:
+    raw = results.main_comparison
+    verdicts = raw.loc[raw["dataset"] == dataset, "verdict"]
+    return [
+        {"task": task, "other": other, "numbers": numbers, "words": words, "verdict": verdict}
+        for (task, other, numbers, words), verdict in zip(
+            tables.comparison_rows(results, dataset), verdicts, strict=True
+        )
+    ]
+
+
+def _cost(results: Results) -> list[list[str]]:
+    rows = []
+    for row in records(results.cost):
+        values = [getattr(row, name) for name, *_ in _COST]
+        shown = [
+            f"{value:,.{decimals}f}" if math.isfinite(value) else "n/a"
+            for value, (_, _, decimals) in zip(values, _COST, strict=True)
+        ]
+        seeds = int(row.n_seeds) if math.isfinite(row.n_seeds) else 0
+        rows.append([names.dataset(row.dataset), names.model(row.model), str(seeds), *shown])
+    return rows
+
+
+def _splits(results: Results) -> list[list[str]]:
+    rows = []
+    for dataset in results.datasets:
+        split = results.inputs["splits"].get(dataset) or {}
+        counts = ", ".join(f"{part} {n:,}" for part, n in (split.get("rows") or {}).items())
+        known = [str(split.get(key, "unknown")) for key in ("split", "sha256")]
+        rows.append([names.dataset(dataset), dataset, *known, counts or "unknown"])
+    return rows
+
+
+def _context(results: Results) -> dict[str, Any]:
+    """Everything the template shows."""
+    by_dataset = dict(answers.by_dataset(results))
+    blocks = [
+        {
+            "key": dataset,
+            "name": names.dataset(dataset),
+            "about": names.describe(dataset),
+            "split": content.split_line(results, dataset),
+            "kept": content.gauc_line(results, dataset),
+            "answer": by_dataset[dataset],
+            "main": _block(content.block(results, dataset, ["auc", "gauc"])),
+            "other": _block(content.block(results, dataset, ["logloss", "calibration"])),
+            "comparison": _comparisons(results, dataset),
+        }
+        for dataset in results.datasets
+    ]
+    models = list(dict.fromkeys(m for d in results.datasets for m in results.models(d)))
+    suite = results.suite
+    return {
+        "suite": suite,
+        "reference": names.model(results.reference),
+        "oracle_name": names.ORACLE,
+        "models": content.joined([names.model(model) for model in models]),
+        "datasets": blocks,
+        "complete": bool(results.inputs["complete"]),
+        "cells": content.cells_line(results),
+        "warnings": content.warning_lines(results),
+        "missing": content.missing_lines(results),
+        "summary": answers.summary(results),
+        "legend": tables.legend(results),
+        "seeds": content.seeds_line(results),
+        "comparison_header": tables.comparison_header(results),
+        "comparison_note": tables.comparison_note(results),
+        "test": content.test_line(results),
+        "figures": _figures(results),
+        "cost_header": ["Data set", "Model", "seeds", *(title for _, title, _ in _COST)],
+        "cost": _cost(results),
+        "splits": _splits(results),
+        "inputs_sha256": str(results.inputs["inputs_sha256"]),
+        "provenance": _code(content.provenance_line(results)),
+        "commands": [
+            (f"snakemake --cores 8 --config suite={suite}", "whatever is missing or out of date"),
+            (str(results.inputs["command"]), "the tables, from the runs"),
+            (f"stembench report --suite {suite}", "the figures and this file, from the tables"),
+        ],
+    }
+
+
+def write_report(results: Path) -> Path:
+    """Write `results`/report.html from the tables and figures in `results` (results/<suite>).
+
+    The same bytes from the same files. Figures that are not there are named as missing. Raises
+    StembenchError if a table of `stembench compare` is not there or unreadable.
+    """
+    read = read_results(results)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    page = environment.get_template("report.html.j2").render(_context(read))
+    return write_text(results / "report.html", page)

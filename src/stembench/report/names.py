@@ -1,0 +1,94 @@
+"""The only map from ids to display names. Unknown ids are shown as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class DatasetName:
+    """How a data set is called, what it is, and one line on what its numbers can say."""
+
+    name: str
+    kind: Literal["synthetic", "sample", "real", "unknown"] = "unknown"
+    note: str = ""
+
+
+_MODELS = {
+    "single_task": "Single-Task",
+    "shared_bottom": "Shared-Bottom",
+    "mmoe": "MMoE",
+    "ple": "PLE",
+    "stem": "STEM",
+}
+_DATASETS = {
+    "synthetic_conflict": DatasetName(
+        "Synthetic (conflict)", "synthetic", "generated: two tasks with opposed tastes"
+    ),
+    "synthetic_null": DatasetName(
+        "Synthetic (no conflict)",
+        "synthetic",
+        "generated: two tasks with the same tastes, a negative control",
+    ),
+    "movielens": DatasetName("MovieLens-100K", "real", "real ratings, temporal split"),
+    "kuairand_pure_sample": DatasetName(
+        "KuaiRand-Pure (sample)",
+        "sample",
+        "14 days of the real log, not the official archive",
+    ),
+    "kuairand_pure": DatasetName("KuaiRand-Pure", "real", "the official archive, split by day"),
+}
+_TASKS = {"is_click": "click", "long_view": "long view", "is_like": "like"}
+_METRICS = {"auc": "AUC", "gauc": "gAUC", "logloss": "log loss", "calibration": "calibration"}
+_VERDICTS = {
+    "better": "significantly better",
+    "worse": "significantly worse",
+    "equivalent": "equivalent",
+    "inconclusive": "nothing can be said",
+    "missing": "missing",
+}
+_STATUSES = {
+    "ok": "done",
+    "missing": "no finished run",
+    "stale": "run made with other settings than those in params.yaml now",
+    "wrong_split": "run made on another split than the one on disk",
+    "damaged": "files of the run cannot be read or were changed",
+}
+#: Row of the true probabilities, where a data set has them.
+ORACLE = "Oracle (true probabilities)"
+
+
+def model(key: str) -> str:
+    """Display name of a model."""
+    return _MODELS.get(key, key)
+
+
+def dataset(key: str) -> str:
+    """Display name of a data set."""
+    return _DATASETS[key].name if key in _DATASETS else key
+
+
+def describe(key: str) -> DatasetName:
+    """Name, kind and note of a data set; kind "unknown" and no note where there is no entry."""
+    return _DATASETS.get(key, DatasetName(key))
+
+
+def task(key: str) -> str:
+    """Display name of a task."""
+    return _TASKS.get(key, key)
+
+
+def metric(key: str) -> str:
+    """Display name of a metric."""
+    return _METRICS.get(key, key)
+
+
+def verdict(key: str) -> str:
+    """A verdict on (reference - other) in words."""
+    return _VERDICTS.get(key, key)
+
+
+def status(key: str) -> str:
+    """Why a cell counts or does not."""
+    return _STATUSES.get(key, key)

@@ -1,0 +1,218 @@
+"""The report: self-contained, the same bytes every time, and true whatever the numbers."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stembench.report import answers
+from stembench.report.figures import write_figures
+from stembench.report.html import inline_svg, write_report
+from stembench.report.inputs import read_results
+
+Make = Callable[..., Path]
+SMALL = {"datasets": {"movielens": ("like", "love")}, "seeds": (1, 2)}
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and collects what can be asked of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def report(results: Path) -> str:
+    return write_report(results).read_text(encoding="utf-8")
+
+
+def with_verdicts(results: Path, verdicts: dict[str, str]) -> Path:
+    """Give the comparisons with each model a verdict; the rest are inconclusive."""
+    path = results / "tables" / "comparison.csv"
+    table = pd.read_csv(path)
+    table["verdict"] = table["model_b"].map(verdicts).fillna("inconclusive")
+    table.to_csv(path, index=False)
+    return results
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, generate: Make) -> str:
+    """The report of a complete suite, with figures."""
+    results = generate(tmp_path_factory.mktemp("results") / "demo", histories=True)
+    write_figures(results)
+    return report(results)
+
+
+def test_self_contained(demo: str) -> None:
+    text = demo
+    assert len(text.encode()) < 5_000_000
+    page = Page(text)
+    for tag, attributes in page.tags:
+        assert tag not in ("img", "iframe", "object", "embed")
+        for name in ("src", "href", "xlink:href", "action"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("#", "data:")), (tag, value)
+    assert not re.search(r"url\((?!#)|@import|@font-face|fetch\(|XMLHttpRequest", text)
+    # What is left of addresses are the names of SVG's own XML spaces.
+    assert set(re.findall(r"https?://[^\"'\s<]+", text)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+
+
+def test_accessible(demo: str) -> None:
+    page = Page(demo)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
+    pictures = [attributes for _, attributes in page.tags if attributes.get("role") == "img"]
+    assert len(pictures) == 2
+    assert all(len(attributes["aria-label"] or "") > 40 for attributes in pictures)
+    tables = sum(tag == "table" for tag, _ in page.tags)
+    assert tables == sum(tag == "caption" for tag, _ in page.tags) == 3 + 3 + 3 + 2
+    linked = {a["href"] for tag, a in page.tags if tag == "a"}
+    assert {str(link)[1:] for link in linked} <= set(ids)
+
+
+def test_same_bytes_from_the_same_files(make_results: Make) -> None:
+    results = make_results(**SMALL)
+    write_figures(results)
+    first = report(results)
+    write_figures(results)
+    assert report(results) == first
+
+
+def test_says_what_is_missing(make_results: Make) -> None:
+    gaps = {("movielens", "ple", 1): "missing", ("movielens", "mmoe", 1): "stale"}
+    gaps[("movielens", "mmoe", 2)] = "damaged"
+    text = report(make_results(**SMALL, not_ok=gaps, passed_by=""))
+    assert "Incomplete: 7 of 10 cells" in text
+    assert "movielens / ple, seed 1: no finished run" in text
+    assert "(1 of 2 seeds)" in text
+    assert text.count('<span class="missing">missing</span>') == 8
+    assert "Missing: figures/forest.svg is not there." in text
+    assert "2 could not be made" not in text
+    assert "4 could not be made" in text  # two models on two tasks
+
+
+def test_fault_is_shown_first(make_results: Make) -> None:
+    text = report(make_results(passed_by="stem"))
+    assert text.index("FAULT on Synthetic (conflict)") < text.index('id="answer"')
+
+
+def test_provenance(make_results: Make) -> None:
+    results = make_results()
+    text = report(results)
+    read = read_results(results)
+    assert read.inputs["inputs_sha256"] in text
+    for split in read.inputs["splits"].values():
+        assert split["sha256"] in text
+    for command in ("snakemake --cores 8 --config suite=demo", "stembench report --suite demo"):
+        assert f"<code>{command}</code>" in text
+
+
+def test_ids_are_escaped(make_results: Make) -> None:
+    evil = "<script>alert(1)</script>"
+    text = report(make_results(datasets={evil.replace("/", "|"): ("a&b",)}, models=("stem", "m")))
+    assert "<script>alert" not in text
+    assert "a&amp;b" in text
+    Page(text)
+
+
+def test_inline_svg() -> None:
+    svg = inline_svg(
+        '<?xml version="1.0"?>\n<!DOCTYPE svg>\n<svg width="9pt" height="9pt" viewBox="0 0 9 9">'
+        '<metadata>x</metadata><!-- y --><defs><path id="a"/></defs>'
+        '<use xlink:href="#a" width="3"/><g clip-path="url(#p1)"/></svg>',
+        "k",
+    )
+    assert svg == (
+        '<svg viewBox="0 0 9 9" aria-hidden="true" focusable="false"><defs><path id="k-a"/></defs>'
+        '<use xlink:href="#k-a" width="3"/><g clip-path="url(#k-p1)"/></svg>'
+    )
+
+
+def test_answer_when_it_wins_everywhere(make_results: Make) -> None:
+    models = ("single_task", "ple", "stem")
+    results = make_results(**SMALL, models=models)
+    read = read_results(with_verdicts(results, {"single_task": "better", "ple": "better"}))
+    text = " ".join(answers.summary(read))
+    assert "compared with 2 other models on 2 tasks of 1 data set: of 4 comparisons" in text
+    assert "significantly better in 4" in text
+    assert "On 1 of 1 data set STEM is significantly better than every other model" in text
+    assert "like and love of MovieLens-100K" in text
+    assert "In no comparison is STEM significantly worse." in text
+
+
+def test_answer_when_it_loses(make_results: Make) -> None:
+    results = make_results(**SMALL, models=("single_task", "ple", "stem"))
+    read = read_results(with_verdicts(results, {"single_task": "worse", "ple": "equivalent"}))
+    text = " ".join(answers.summary(read))
+    assert "On no task of the one data set is STEM significantly better" in text
+    assert (
+        "STEM is significantly worse than Single-Task on like and love of MovieLens-100K." in text
+    )
+    assert "equivalent within ±0.001 in 2" in text
+    [(dataset, lines)] = answers.by_dataset(read)
+    assert dataset == "movielens"
+    assert [line.split(" (")[0] for line in lines] == [
+        "significantly worse than Single-Task",
+        "equivalent to PLE",
+    ]
+
+
+def test_answer_tells_a_gain_too_small_to_matter(make_results: Make) -> None:
+    results = make_results(**SMALL, models=("ple", "stem"))
+    path = results / "tables" / "comparison.csv"
+    pd.read_csv(path).assign(verdict="better", delta=[0.0004, 0.004]).to_csv(path, index=False)
+    text = " ".join(answers.summary(read_results(results)))
+    assert "significantly better in 2 (1 of them by less than 0.001)" in text
+
+
+@pytest.mark.parametrize(
+    ("dataset", "says"),
+    [
+        ("synthetic_null", "“Synthetic (no conflict)” is generated data"),
+        ("kuairand_pure_sample", "“KuaiRand-Pure (sample)” is a sample of a real log"),
+        ("movielens", ""),
+    ],
+)
+def test_answer_says_what_the_data_are(make_results: Make, dataset: str, says: str) -> None:
+    read = read_results(make_results(datasets={dataset: ("like",)}, seeds=(1, 2)))
+    text = " ".join(answers.summary(read))
+    assert says in text
+    assert bool(says) == bool(re.search("generated data|is a sample", text))
+
+
+def test_answer_without_rivals(make_results: Make) -> None:
+    results = make_results(**SMALL, models=("stem",))
+    assert answers.summary(read_results(results)) == [
+        "There is no other model to compare STEM with."
+    ]
+    assert "Missing: nothing to compare." in report(results)
+
+
+def test_answer_when_nothing_was_compared(make_results: Make) -> None:
+    gaps = {("movielens", "stem", seed): "missing" for seed in (1, 2)}
+    results = make_results(**SMALL, models=("ple", "stem"), not_ok=gaps)
+    assert answers.summary(read_results(results)) == [
+        "Nothing can be said yet: no comparison could be made (2 of 4 cells)."
+    ]
