@@ -27,8 +27,10 @@ TRAINING_SOURCES = (
 #: Files whose change can change a split, besides its source's own file.
 SPLIT_SOURCES = (
     "data/encode.py",
+    "data/files.py",
     "data/prepare.py",
     "data/schema.py",
+    "data/source.py",
     "data/split.py",
 )
 #: Files whose change can change the tables, and the report made from them.

@@ -37,9 +37,9 @@ class Batches:
     def shuffled(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch in an order drawn from `generator`: (fields int32 (B, C), labels float (B, T))."""
         order = torch.randperm(len(self.labels), generator=generator)
-        for rows in order.to(self.fields.device).split(self.batch_size):
+        for rows in torch.split(order.to(self.fields.device), self.batch_size):
             yield self.fields[rows], self.labels[rows].float()
 
     def in_order(self) -> Iterator[Tensor]:
         """Fields in the order of the split."""
-        yield from self.fields.split(self.batch_size)
+        yield from torch.split(self.fields, self.batch_size)

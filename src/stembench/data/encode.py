@@ -150,7 +150,10 @@ def needed_columns(
 
 
 def _leak(
-    name: str, in_tasks: Mapping[str, str], probabilities: Mapping[str, Any], leaks: Mapping[str, str]
+    name: str,
+    in_tasks: Mapping[str, str],
+    probabilities: Mapping[str, Any],
+    leaks: Mapping[str, str],
 ) -> str | None:
     if name in in_tasks:
         return f"task {in_tasks[name]} is made from it"
@@ -190,8 +193,8 @@ def labels(frame: pl.DataFrame, table: Table) -> NDArray[np.uint8]:
 def _refuse(frame: pl.DataFrame, values: pl.Series, bad: pl.Series, where: str) -> None:
     count = int(bad.sum())
     if count:
-        at = bad.arg_max()
-        row = frame[ROW][at] if ROW in frame.columns else (at or 0) + 1
+        at = int(bad.to_numpy().argmax())
+        row = frame[ROW][at] if ROW in frame.columns else at + 1
         value = values[at]
         raise StembenchError(
             f"{where}: {count} of {len(frame)} rows are neither 0 nor 1 (row {row} gives "
@@ -203,7 +206,7 @@ def _refuse(frame: pl.DataFrame, values: pl.Series, bad: pl.Series, where: str) 
 def _clean(column: pl.Series) -> pl.Series:
     """Empty text and NaN are missing."""
     if column.dtype == pl.String:
-        return column.set((column == "").fill_null(False), None)
+        return pl.select(pl.when(column != "").then(column)).to_series()
     return column.fill_nan(None) if column.dtype.is_float() else column
 
 

@@ -108,26 +108,26 @@ def _matches(path: Path, sha256: str) -> bool:
 def _find(dataset: str, archive: Archive, folder: Path, mirrors: list[Path]) -> Path:
     """The archive, checked; downloads go into `folder`."""
     tried: list[str] = []
-    for mirror in mirrors:
-        path = mirror / archive.file
+    for place in mirrors:
+        path = place / archive.file
         if not path.is_file():
             tried.append(f"{path}: absent")
         elif fault := _checksum_fault(path, archive):
             tried.append(f"{path}: {fault}")
             logger.warning("%s passed over: %s", path, fault)
         else:
-            logger.info("%s: %s from %s", dataset, archive.file, mirror)
+            logger.info("%s: %s from %s", dataset, archive.file, place)
             return path
     for mirror in sorted(archive.mirrors, key=lambda mirror: mirror.package is None):
-        place = mirror.package or str(mirror.url)
+        origin = mirror.package or mirror.url
         path = folder / archive.file
         problem = _download(mirror, path) or _checksum_fault(path, archive)
         if problem is None:
-            logger.info("%s: %s from %s", dataset, archive.file, place)
+            logger.info("%s: %s from %s", dataset, archive.file, origin)
             return path
         path.unlink(missing_ok=True)
-        tried.append(f"{place}: {problem}")
-        logger.warning("%s from %s: %s", archive.file, place, problem)
+        tried.append(f"{origin}: {problem}")
+        logger.warning("%s from %s: %s", archive.file, origin, problem)
     raise StembenchError(_not_found(dataset, archive, mirrors, tried))
 
 
@@ -228,13 +228,14 @@ def _extract(path: Path, archive: Archive, folder: Path) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> str:
-    return f"{path} is truncated or damaged ({error}): delete it and fetch again"
+    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+    return f"{path} is truncated or damaged ({reason}): delete it and fetch again"
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[Iterator[tuple[str, IO[bytes] | None]]]:
     """Pairs (member name, its stream, or None when it is a link or no file)."""
-    if zipfile.is_zipfile(path):
+    if path.suffix in (".zip", ".whl"):
         with zipfile.ZipFile(path) as pack:
             yield ((info.filename, _zip_stream(pack, info)) for info in pack.infolist())
     else:
@@ -259,5 +260,3 @@ def _write(file: IO[bytes], target: Path, sha256: str, where: str) -> None:
             out.write(chunk)
     if value.hexdigest() != sha256:
         raise StembenchError(f"{where}: wrong sha256, expected {sha256}, seen {value.hexdigest()}")
-
-

@@ -24,7 +24,8 @@ from stembench.params import Dataset, DaySplit, Source, Table
 
 logger = logging.getLogger(__name__)
 
-Array = NDArray[Any]
+#: Part -> name of an array -> the array, rows in the order they are written.
+Parts = dict[PartName, dict[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -57,37 +58,17 @@ def split_dataset(name: str, dataset: Dataset, raw: Path, out: Path) -> dict[str
     logger.info("%s: %d rows read, %d duplicates dropped", name, rows.read, rows.duplicates)
 
     codes = split.assign(frame, rule, table.time)
-    labels = encode.labels(frame, table)
     places = split.order(frame, codes, rule, table.time)
-    users = _user_codes(frame, table.user, codes)
-    probabilities = _probabilities(frame, table)
-    parts: dict[PartName, dict[str, Array]] = {}
-    for part in PARTS:
-        at = places[part]
-        _check_classes(labels[at], list(table.tasks), part, rule.name)
-        parts[part] = {"labels": labels[at], "users": users[at]}
-        if probabilities is not None:
-            parts[part]["probabilities"] = probabilities[at]
-
-    vocabularies = []
-    for field, role in encode.roles(table).items():
-        column = frame[field]
-        least = table.min_counts.get(field, table.min_count)
-        vocabulary = encode.fit(field, role, column[places["train"]], least, table.bags.get(field))
-        vocabularies.append(vocabulary)
-    schema = Schema(name, tuple(v.field for v in vocabularies), tuple(table.tasks))
-    fields = {}
-    for part in PARTS:
-        shape = (len(places[part]), schema.num_columns)
-        parts[part]["fields"] = np.empty(shape, np.int32)
-        left = 0
-        shares = {}
-        for vocabulary in vocabularies:
-            ids = vocabulary.encode(frame[vocabulary.name][places[part]])
-            parts[part]["fields"][:, left : left + ids.shape[1]] = ids
-            left += ids.shape[1]
-            shares[vocabulary.name] = _unknown_share(ids)
-        fields[part] = shares
+    whole: dict[str, NDArray[Any]] = {
+        "labels": encode.labels(frame, table),
+        "users": _user_codes(frame, table.user, codes),
+        **_probabilities(frame, table),
+    }
+    parts: Parts = {
+        part: {key: array[places[part]] for key, array in whole.items()} for part in PARTS
+    }
+    _check_classes(parts, list(table.tasks), rule.name)
+    schema = _encode_fields(name, frame, table, places, parts)
     logger.info("%s: %d fields, %d ids", name, len(schema.fields), schema.num_rows)
 
     manifest: dict[str, Any] = {
@@ -104,41 +85,45 @@ def split_dataset(name: str, dataset: Dataset, raw: Path, out: Path) -> dict[str
             part: dict(zip(table.tasks, parts[part]["labels"].mean(axis=0).tolist(), strict=True))
             for part in PARTS
         },
-        "fields": {
-            field.name: {
-                "size": field.size,
-                "out_of_vocabulary": {part: fields[part][field.name] for part in ("valid", "test")},
-            }
-            for field in schema.fields
-        },
+        "fields": _field_facts(schema, parts),
         "sources": files,
     }
+    if table.time is not None and rule.rule != "random":
+        manifest["late_rows"] = split.late_rows(frame, codes, table.time, rule.name)
     with scratch(out) as folder:
-        whole = folder / "split"
-        manifest["sha256"] = _write(whole, schema, parts, manifest["rule"])
-        (whole / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-        replace_folder(whole, out)
-    sizes = " / ".join(f"{rows:,} {part}" for part, rows in manifest["rows"].items())
+        made = folder / "split"
+        manifest["sha256"] = _write(made, schema, parts, manifest["rule"])
+        (made / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        replace_folder(made, out)
+    sizes = " / ".join(f"{count:,} {part}" for part, count in manifest["rows"].items())
     logger.info("%s: %s rows in %s, %.1f s", name, sizes, out, time.monotonic() - started)
     return manifest
 
 
 def _raw_files(name: str, source: Source, raw: Path) -> dict[str, str]:
     """File -> sha256 of the raw folder, compared with what params.yaml says of the members."""
-    again = f"run `stembench fetch --dataset {name}`"
+    again = f"run `stembench fetch {name}`"
     files = sorted(path for path in raw.glob("*") if path.is_file() and path.name[0] != ".")
     if not files:
         raise StembenchError(f"no raw files in {raw}: {again}")
     seen = {path.name: digest(path) for path in files}
-    for archive in source.archives:
-        for member, expected in archive.members.items():
-            file = PurePosixPath(member).name
-            if file not in seen:
-                raise StembenchError(f"{raw / file} is missing: {again}")
-            if seen[file] != expected:
-                raise StembenchError(
-                    f"{raw / file}: wrong sha256, expected {expected}, seen {seen[file]}: {again}"
-                )
+    named = {
+        PurePosixPath(member).name: sha256
+        for archive in source.archives
+        for member, sha256 in archive.members.items()
+    }
+    for file, expected in named.items():
+        if file not in seen:
+            raise StembenchError(f"{raw / file} is missing: {again}")
+        if seen[file] != expected:
+            raise StembenchError(
+                f"{raw / file}: wrong sha256, expected {expected}, seen {seen[file]}: {again}"
+            )
+    # Left by an older entry, say: a source that reads all logs of the folder would read it too.
+    if source.archives and (others := sorted(set(seen) - set(named))):
+        raise StembenchError(
+            f"{raw} holds files that params.yaml does not name: {', '.join(others)}; remove them"
+        )
     return seen
 
 
@@ -175,44 +160,82 @@ def _user_codes(frame: pl.DataFrame, user: str, codes: split.Codes) -> NDArray[n
     return result
 
 
-def _probabilities(frame: pl.DataFrame, table: Table) -> NDArray[np.float64] | None:
+def _probabilities(frame: pl.DataFrame, table: Table) -> dict[str, NDArray[np.float64]]:
     """True probabilities (N, T) in the order of the tasks, where the table has them."""
     if table.probabilities is None:
-        return None
+        return {}
     columns = [frame[table.probabilities[task]].cast(pl.Float64) for task in table.tasks]
     values = np.stack([column.to_numpy() for column in columns], axis=1)
     if not ((values >= 0) & (values <= 1)).all():
         raise StembenchError("table.probabilities: values outside [0, 1] or missing")
-    return values
+    return {"probabilities": values}
 
 
-def _check_classes(labels: NDArray[np.uint8], tasks: list[str], part: str, name: str) -> None:
-    positives = labels.sum(axis=0, dtype=np.int64)
-    for task, count in zip(tasks, positives.tolist(), strict=True):
-        if count in (0, len(labels)):
-            raise StembenchError(
-                f"split {name}: task {task} has only {'positives' if count else 'negatives'} "
-                f"among the {len(labels)} rows of the {part} part, and no AUC: widen that part, "
-                "or drop the task"
-            )
+def _check_classes(parts: Parts, tasks: list[str], name: str) -> None:
+    for part, arrays in parts.items():
+        rows = len(arrays["labels"])
+        positives = arrays["labels"].sum(axis=0, dtype=np.int64)
+        for task, count in zip(tasks, positives.tolist(), strict=True):
+            if count in (0, rows):
+                raise StembenchError(
+                    f"split {name}: task {task} has only {'positives' if count else 'negatives'} "
+                    f"among the {rows} rows of the {part} part, and so no AUC: widen that part, "
+                    "or drop the task"
+                )
 
 
-def _unknown_share(ids: NDArray[np.int32]) -> float:
-    """Share of the values (of a bag: of the tokens) that have no id of their own."""
-    return float((ids == OUT_OF_VOCABULARY).sum() / (ids != PADDING).sum())
+def _encode_fields(
+    name: str,
+    frame: pl.DataFrame,
+    table: Table,
+    places: dict[PartName, NDArray[np.int64]],
+    parts: Parts,
+) -> Schema:
+    """Fit the vocabularies on the training rows and add the array `fields` to each part."""
+    vocabularies = [
+        encode.fit(
+            field,
+            role,
+            frame[field][places["train"]],
+            table.min_counts.get(field, table.min_count),
+            table.bags.get(field),
+        )
+        for field, role in encode.roles(table).items()
+    ]
+    schema = Schema(name, tuple(v.field for v in vocabularies), tuple(table.tasks))
+    for part, at in places.items():
+        out = np.empty((len(at), schema.num_columns), np.int32)
+        left = 0
+        for vocabulary in vocabularies:
+            right = left + vocabulary.field.columns
+            out[:, left:right] = vocabulary.encode(frame[vocabulary.name][at])
+            left = right
+        parts[part]["fields"] = out
+    return schema
 
 
-def _unseen_users(parts: dict[PartName, dict[str, Array]]) -> dict[str, float]:
+def _field_facts(schema: Schema, parts: Parts) -> dict[str, Any]:
+    """Per field: vocabulary size, and the share of values (of a bag: tokens) without an own id."""
+    facts = {}
+    left = 0
+    for field in schema.fields:
+        right = left + field.columns
+        shares = {}
+        for part in PARTS[1:]:
+            ids = parts[part]["fields"][:, left:right]
+            shares[part] = float((ids == OUT_OF_VOCABULARY).sum() / (ids != PADDING).sum())
+        facts[field.name] = {"size": field.size, "out_of_vocabulary": shares}
+        left = right
+    return facts
+
+
+def _unseen_users(parts: Parts) -> dict[str, float]:
     """Share of the users of valid and test that the training part does not have."""
     users = {part: np.unique(arrays["users"]) for part, arrays in parts.items()}
-    return {
-        part: float(1 - np.isin(users[part], users["train"]).mean()) for part in PARTS[1:]
-    }
+    return {part: float(1 - np.isin(users[part], users["train"]).mean()) for part in PARTS[1:]}
 
 
-def _write(
-    folder: Path, schema: Schema, parts: dict[PartName, dict[str, Array]], rule: dict[str, Any]
-) -> str:
+def _write(folder: Path, schema: Schema, parts: Parts, rule: dict[str, Any]) -> str:
     """Write schema and arrays; the hash over the rule, the schema and all arrays."""
     value = hashlib.sha256(json.dumps(rule, sort_keys=True).encode())
     folder.mkdir()

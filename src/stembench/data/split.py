@@ -61,6 +61,19 @@ def order(
     return {part: ranked[codes[ranked] == code] for code, part in enumerate(PARTS)}
 
 
+def late_rows(frame: pl.DataFrame, codes: Codes, time: str, name: str) -> dict[PartName, int]:
+    """Rows of train and valid that are no earlier than the first row of a later part.
+
+    None with the rule time. With the rule days there are some where a log's day and time stamp
+    disagree around midnight.
+    """
+    times = _numbers(frame, time, name)
+    return {
+        part: int((times[codes == code] >= times[codes > code].min()).sum())
+        for code, part in enumerate(PARTS[:-1])
+    }
+
+
 def _random(rows: int, split: RandomSplit) -> Codes:
     if split.seed < 0:
         raise StembenchError(f"split {split.name}: seed must not be negative, not {split.seed}")
@@ -101,7 +114,9 @@ def _numbers(frame: pl.DataFrame, column: str, name: str) -> NDArray[np.generic]
         )
     series = frame[column]
     if not series.dtype.is_numeric():
-        raise StembenchError(f"split {name}: column {column!r} must hold numbers, not {series.dtype}")
+        raise StembenchError(
+            f"split {name}: column {column!r} must hold numbers, not {series.dtype}"
+        )
     bad = series.null_count()
     if series.dtype.is_float():
         bad += int(series.is_nan().sum())

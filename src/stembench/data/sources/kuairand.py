@@ -14,10 +14,11 @@ import polars as pl
 from stembench.data.files import check_rectangular
 from stembench.errors import StembenchError
 
-_LABELS = (
-    "is_click is_like is_follow is_comment is_forward is_hate long_view is_profile_enter"
-).split()
-_AFTERWARDS = "play_time_ms profile_stay_time comment_stay_time".split()
+_LABELS = [
+    *("is_click", "is_like", "is_follow", "is_comment", "is_forward", "is_hate", "long_view"),
+    "is_profile_enter",
+]
+_AFTERWARDS = ["play_time_ms", "profile_stay_time", "comment_stay_time"]
 # Columns of video_features_statistic. Its follow_user_num is left out: the user file has a column
 # of that name, which is known beforehand, and the statistics are not joined here.
 _STATISTICS = (
@@ -32,13 +33,15 @@ _STATISTICS = (
     "share_all_user_num outsite_share_all_cnt download_cnt download_user_num report_cnt "
     "report_user_num reduce_similar_cnt reduce_similar_user_num collect_cnt collect_user_num "
     "cancel_collect_cnt cancel_collect_user_num"
-).split()
+)
 
 #: Columns that tell the outcome of the impression, and why.
 LEAKS: dict[str, str] = {
     **dict.fromkeys(_LABELS, "it is a label"),
     **dict.fromkeys(_AFTERWARDS, "it is measured after the impression"),
-    **dict.fromkeys(_STATISTICS, "it is an average over the whole month, test days included"),
+    **dict.fromkeys(
+        _STATISTICS.split(), "it is an average over the whole month, test days included"
+    ),
 }
 
 _LOG = [
