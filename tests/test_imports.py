@@ -18,7 +18,8 @@ STANDARD = sys.stdlib_module_names
 #: module or package -> stembench modules it may import
 ALLOWED = {
     "errors": set(),
-    "params": {"errors", "params_errors", "params_models"},
+    "params": {"errors", "params_errors", "params_models", "params_schema"},
+    "params_schema": {"errors"},
     "provenance": set(),
     "data/schema": {"errors"},
     "data/splits": {"errors", "data.schema"},

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stembench.params import Dataset, Source
+from stembench.params_schema import Dataset, Source
 
 LOG_HEADER = (
     "user_id,video_id,date,hourmin,time_ms,is_click,is_like,is_follow,is_comment,is_forward,"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stembench.data import encode
 from stembench.data.schema import FIRST_ID, MISSING, OUT_OF_VOCABULARY, PADDING
 from stembench.errors import StembenchError
-from stembench.params import Bag, Table
+from stembench.params_schema import Bag, Table
 
 TAGS = Bag(separator=",", length=3)
 

@@ -17,7 +17,7 @@ from stembench.data import fetch as module
 from stembench.data import files
 from stembench.data.fetch import fetch
 from stembench.errors import StembenchError
-from stembench.params import Source
+from stembench.params_schema import Source
 from tests.data.conftest import MEMBERS, clean, pack_tar, pack_zip, sha256, source
 
 

@@ -14,7 +14,7 @@ from stembench import params
 from stembench.data import split
 from stembench.data.splits import PARTS
 from stembench.errors import StembenchError
-from stembench.params import DaySplit, RandomSplit, TimeSplit
+from stembench.params_schema import DaySplit, RandomSplit, TimeSplit
 
 RANDOM = RandomSplit(name="r1", rule="random", valid=0.1, test=0.2, seed=7)
 TIME = TimeSplit(name="t1", rule="time", valid=0.1, test=0.2)

@@ -21,7 +21,7 @@ from stembench.data.schema import (
     Role,
 )
 from stembench.errors import StembenchError
-from stembench.params import Bag, Table
+from stembench.params_schema import Bag, Table
 
 #: Number of a row in the source's table, for messages. Counts from 1.
 ROW = "__row"

@@ -23,7 +23,7 @@ from stembench.data import source as sources
 from stembench.data.files import CHUNK, digest, scratch
 from stembench.data.progress import Progress
 from stembench.errors import StembenchError
-from stembench.params import Archive, Mirror, Source
+from stembench.params_schema import Archive, Mirror, Source
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from stembench.data.files import digest, replace_folder, scratch
 from stembench.data.schema import OUT_OF_VOCABULARY, PADDING, Schema
 from stembench.data.splits import PARTS, PartName
 from stembench.errors import StembenchError
-from stembench.params import Dataset, DaySplit, Source, Table
+from stembench.params_schema import Dataset, DaySplit, Source, Table
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 import polars as pl
 
-from stembench import params
+from stembench import params_schema
 from stembench.errors import StembenchError
 
 
@@ -32,14 +32,14 @@ def module(kind: str) -> SourceModule:
         raise StembenchError(f"source.kind: no file {kind}.py in stembench/data/sources") from None
 
 
-def options_for(function: Callable[..., Any], source: params.Source) -> dict[str, Any]:
+def options_for(function: Callable[..., Any], source: params_schema.Source) -> dict[str, Any]:
     """Those of `source.options` that the function has as keyword-only arguments."""
     taken = inspect.signature(function).parameters.values()
     names = [item.name for item in taken if item.kind is item.KEYWORD_ONLY]
     return {name: source.options[name] for name in names if name in source.options}
 
 
-def load(source: params.Source, root: Path) -> pl.LazyFrame:
+def load(source: params_schema.Source, root: Path) -> pl.LazyFrame:
     """The source's table."""
     function = module(source.kind).load
     return function(root, **options_for(function, source))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stembench.data.splits import PARTS, PartName
 from stembench.errors import StembenchError
-from stembench.params import DaySplit, RandomSplit, Split, TimeSplit
+from stembench.params_schema import DaySplit, RandomSplit, Split, TimeSplit
 
 #: Code of a row that belongs to no part.
 DROPPED = -1
