@@ -32,18 +32,24 @@ class EmbeddingBank(nn.Module):
         self.weight = nn.Parameter(torch.empty(schema.num_rows, copies * dim))
         nn.init.normal_(self.weight, std=EMBEDDING_STD)
         offsets, offset = [], 0
+        self.runs: list[tuple[int, bool]] = []  # columns of one bag, or of categorical neighbours
         for field in schema.fields:
             offsets += [offset] * field.columns
             offset += field.size
-        self.widths = [field.columns for field in schema.fields]
-        self.has_bags = any(width > 1 for width in self.widths)
-        self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.long), persistent=False)
+            bag = field.columns > 1
+            if bag or not self.runs or self.runs[-1][1]:
+                self.runs.append((field.columns, bag))
+            else:
+                self.runs[-1] = (self.runs[-1][0] + 1, False)
+        self.num_fields = len(schema.fields)
+        self.has_bags = any(bag for _, bag in self.runs)
+        self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.int32), persistent=False)
         self.offsets: Tensor
 
     @property
     def output_dim(self) -> int:
         """Width F * d of one copy's output."""
-        return len(self.widths) * self.dim
+        return self.num_fields * self.dim
 
     def forward(self, fields: Tensor) -> list[Tensor]:
         """Ids (B, C) to one (B, F * d) input per copy, fields concatenated."""
@@ -54,24 +60,27 @@ class EmbeddingBank(nn.Module):
         vectors = nn.functional.embedding(rows, self.weight)  # (B, C, copies * d)
         if padding is not None:
             vectors = self._pool(vectors, padding)
-        batch = vectors.shape[0]
-        if self.copies == 1:
-            return [vectors.reshape(batch, -1)]
-        split = vectors.view(batch, -1, self.copies, self.dim)
-        return [split[:, :, copy].reshape(batch, -1) for copy in range(self.copies)]
+        copies = vectors.unflatten(2, (self.copies, self.dim)).unbind(2)
+        return [vectors.flatten(1) for vectors in copies]
 
     def _pool(self, vectors: Tensor, padding: Tensor) -> Tensor:
-        """Mean over the tokens of each bag: (B, C, k) to (B, F, k)."""
-        pooled, start = [], 0
-        for width in self.widths:
-            columns = vectors[:, start : start + width]
-            if width > 1:
-                present = (~padding[:, start : start + width]).to(vectors.dtype)
+        """Mean over the tokens of each bag: (B, C, k) to (B, F, k).
+
+        One split and one concatenation: a slice per field would fill a zero gradient of the whole
+        size for each.
+        """
+        widths = [columns for columns, _ in self.runs]
+        parts = []
+        for (_, bag), part, absent in zip(
+            self.runs, vectors.split(widths, dim=1), padding.split(widths, dim=1), strict=True
+        ):
+            if bag:
+                present = (~absent).to(part.dtype)
                 weights = present / present.sum(1, keepdim=True).clamp(min=1)
-                columns = (columns * weights.unsqueeze(-1)).sum(1, keepdim=True)
-            pooled.append(columns)
-            start += width
-        return torch.cat(pooled, dim=1)
+                parts.append(torch.einsum("bc,bck->bk", weights, part).unsqueeze(1))
+            else:
+                parts.append(part)
+        return torch.cat(parts, dim=1)
 
 
 class MLP(nn.Sequential):
