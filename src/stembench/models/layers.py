@@ -60,7 +60,7 @@ class EmbeddingBank(nn.Module):
         vectors = nn.functional.embedding(rows, self.weight)  # (B, C, copies * d)
         if padding is not None:
             vectors = self._pool(vectors, padding)
-        copies = vectors.unflatten(2, (self.copies, self.dim)).unbind(2)
+        copies = torch.unflatten(vectors, 2, (self.copies, self.dim)).unbind(2)
         return [vectors.flatten(1) for vectors in copies]
 
     def _pool(self, vectors: Tensor, padding: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class EmbeddingBank(nn.Module):
         widths = [columns for columns, _ in self.runs]
         parts = []
         for (_, bag), part, absent in zip(
-            self.runs, vectors.split(widths, dim=1), padding.split(widths, dim=1), strict=True
+            self.runs, torch.split(vectors, widths, 1), torch.split(padding, widths, 1), strict=True
         ):
             if bag:
                 present = (~absent).to(part.dtype)
