@@ -14,7 +14,7 @@ SETUP := .venv/.ready
 # The rules of Snakemake and the stages of DVC call the tools of this environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all setup test lint ui unlock lock clean
+.PHONY: all setup test lint ui unlock lock readme clean
 all: setup
 	snakemake --cores $(CORES)
 	@stembench where
@@ -48,6 +48,10 @@ ui: setup
 
 unlock: setup
 	@bash workflow/scripts/unlock.sh
+
+# The demo's tables in README.md, as produced.
+readme: setup
+	python workflow/scripts/readme_tables.py
 
 lock:
 	$(PYTHON) -m venv .venv-lock

@@ -55,17 +55,15 @@ class Progress:
 
     def epoch(self, epoch: int, loss: float, auc: float, rate: float) -> None:
         """One epoch is done, at `rate` rows per second."""
-        logger.info(
-            "epoch %d/%d  loss %.5f  valid auc %.5f  %s rows/s",
-            epoch,
-            self.epochs,
-            loss,
-            auc,
-            f"{rate:,.0f}",
+        line = (
+            f"epoch {epoch}/{self.epochs}  loss {loss:.5f}  valid auc {auc:.5f}  {rate:,.0f} rows/s"
         )
-        if self._bar is not None:
+        if self._bar is None:
+            logger.info(line)
+        else:
+            self._bar.console.print(line, highlight=False)  # above the bar
             self._bar.update(
                 self._task,
-                description=f"epoch {min(epoch + 1, self.epochs)}",
-                rate=f"{rate:,.0f} rows/s  valid auc {auc:.4f}",
+                description=f"epoch {min(epoch + 1, self.epochs)}/{self.epochs}",
+                rate=f"{rate:,.0f} rows/s",
             )

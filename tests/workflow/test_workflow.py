@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -292,3 +293,18 @@ def test_a_new_seed_trains_the_new_cells_only(project: Project) -> None:
     project.run("dvc", "repro")
     assert len(project.trained_since(before)) == 4
     assert len(project.cells()) == 12
+
+
+def test_the_readmes_model_is_one_file_and_one_entry(project: Project) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    (entry,) = re.findall(r"^```yaml\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    before = project.cells()
+    (project.root / "src/stembench/models/wide.py").write_text(code)
+    project.edit("\nmodels:\n", "\nmodels:\n" + entry)
+    project.edit("    models: [shared_bottom, stem]\n", "    models: [shared_bottom, stem, wide]\n")
+    project.snakemake()
+    trained = project.trained_since(before)
+    assert {cell.split("/")[1] for cell in trained} == {"wide"}
+    assert len(trained) == 6
+    assert "| wide |" in (project.results / "tables/main.md").read_text()

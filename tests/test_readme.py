@@ -1,0 +1,88 @@
+"""The README's commands exist, its example runs, its table is the one in results/."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.main import get_command
+
+from stembench.cli import app
+from tests.conftest import ROOT, make_fields, make_schema
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """Fenced blocks of that language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in blocks("bash")
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def test_there_are_commands_of_every_tool() -> None:
+    assert {command[0] for command in COMMANDS} == {"make", "snakemake", "dvc", "stembench"}
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "make"], ids=shlex.join)
+def test_make_targets_exist(command: list[str]) -> None:
+    subprocess.run([*command, "-n"], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "snakemake"], ids=shlex.join)
+def test_snakemake_commands_plan_their_suite(command: list[str]) -> None:
+    plan = [str(Path(sys.executable).with_name("snakemake")), *command[1:], "-n", "-q", "--nolock"]
+    done = subprocess.run(plan, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "stembench"], ids=shlex.join)
+def test_stembench_commands_are_subcommands(command: list[str]) -> None:
+    assert command[1] in get_command(app).commands  # type: ignore[attr-defined]
+
+
+def test_every_rule_has_a_subcommand_that_the_readme_names() -> None:
+    for name in ("fetch", "split", "train", "track", "compare", "report", "list", "show"):
+        assert name in get_command(app).commands  # type: ignore[attr-defined]
+        assert f"`{name}`" in README or f"stembench {name}" in README
+
+
+def test_the_example_model_is_a_model(tmp_path: Path) -> None:
+    (code,) = blocks("python")
+    path = tmp_path / "wide.py"
+    path.write_text(code)
+    spec = importlib.util.spec_from_file_location("wide", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    schema = make_schema(3)
+    logits = module.Wide(schema)(torch.from_numpy(make_fields(schema, 5)))
+    assert logits.shape == (5, 3)
+
+
+def test_the_table_is_the_one_in_results() -> None:
+    shown = README.split("<!-- demo: begin -->")[1].split("<!-- demo: end -->")[0]
+    rows = [line for line in shown.splitlines() if line.startswith("|")]
+    produced = (ROOT / "results/demo/tables/main.md").read_text()
+    assert len(rows) > 15
+    assert [row for row in rows if row not in produced] == []
+
+
+def test_links_lead_to_files() -> None:
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)\)", README) + re.findall(
+        r'src="([^"]+)"', README
+    )
+    assert [target for target in targets if not (ROOT / target).exists()] == []
