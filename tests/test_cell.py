@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from stembench import cell, metrics, params, provenance
+from stembench import cell, metrics, params, processes, provenance
 from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
 from tests.contract.test_models import demo_spec
@@ -85,7 +85,7 @@ def test_a_cell_that_is_being_trained_is_not_trained_twice(
 ) -> None:
     out = tmp_path / "runs/3"
     (out.parent / ".3.partial-1").mkdir(parents=True)
-    monkeypatch.setattr(cell, "is_training", lambda pid: pid == 1)
+    monkeypatch.setattr(processes, "runs", lambda pid, *words: pid == 1)
     with pytest.raises(StembenchError, match="process 1 is already training"):
         run_cell(split_path, out)
 

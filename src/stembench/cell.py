@@ -17,14 +17,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stembench import evaluation, provenance, training
+from stembench import evaluation, processes, provenance, training
 from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.models.layers import EmbeddingBank
 
 logger = logging.getLogger(__name__)
-
-RUN_FILES = ("run.json", "history.csv", "test_logits.npy")
 
 
 def train_cell(
@@ -37,11 +35,12 @@ def train_cell(
 ) -> dict[str, Any]:
     """Train and evaluate one cell; returns the content of `out`/run.json.
 
-    All files are written to `.<seed>.partial-<pid>` beside `out`, which is renamed at the end. An
-    older run directory stays in place until then. Raises StembenchError for bad data or a loss
+    All files are written to `.<seed>.partial-<pid>` beside `out`, which is renamed at the end; what
+    is in `out` stays until then. Raises StembenchError for bad data or a loss
     that is not finite, and OSError when the disk is full; both leave `out` as it was.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
+    code = provenance.code(spec["class"])  # of what runs, not of what is there when it ends
     torch.set_num_threads(threads)
     device = _device(spec["train"]["device"])
     split = SplitDirectory(split_path)
@@ -96,7 +95,7 @@ def train_cell(
             },
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             "parameters": count_parameters(result.model),
-            "provenance": provenance.code(spec["class"]),
+            "provenance": code,
             "environment": provenance.machine()
             | {
                 "torch": torch.__version__,
@@ -138,20 +137,12 @@ def _clear_partials(out: Path) -> None:
     """Delete what killed processes of this cell left; a living one is an error."""
     for leftover in out.parent.glob(f".{out.name}.*-*"):
         pid = leftover.name.rpartition("-")[2]
-        if pid.isdigit() and int(pid) != os.getpid() and is_training(int(pid)):
+        living = pid.isdigit() and int(pid) != os.getpid()
+        if living and processes.runs(int(pid), "train", *out.parts[-3:]):
             raise StembenchError(
                 f"process {pid} is already training {out}: wait for it, or end it with kill {pid}"
             )
         shutil.rmtree(leftover)
-
-
-def is_training(pid: int) -> bool:
-    """Whether that process of this machine is alive and a `stembench train`."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return b"train" in words and any(b"stembench" in word for word in words)
 
 
 def _weights(model: nn.Module) -> dict[str, torch.Tensor]:

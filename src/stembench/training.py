@@ -121,12 +121,13 @@ def fit(
                     f"the training loss of {spec['model']} on {spec['dataset']}, seed {seed}, is "
                     f"not finite in epoch {epoch}: lower train.lr or train.clip_norm"
                 )
+            trained = time.perf_counter() - begun
             logits = predict(model, holdout)
             aucs = [metrics.auc(valid.labels[:, t], logits[:, t]) for t in range(schema.num_tasks)]
             auc = float(np.mean(aucs))
             seconds = time.perf_counter() - begun
-            trained_s += seconds
-            rate = len(train) / seconds
+            trained_s += trained
+            rate = len(train) / trained  # of training alone; `seconds` has the validation too
             writer.writerow(
                 [epoch, f"{time.time():.3f}", f"{seconds:.4f}", f"{rate:.1f}"]
                 + [repr(value) for value in (train_loss, auc, *map(float, aucs))]

@@ -193,7 +193,7 @@ def test_a_target_that_cannot_be_made(mirror: Path, tmp_path: Path) -> None:
 def test_leftovers_of_a_killed_process_are_cleared(
     mirror: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_alive", lambda pid: pid == 222)
+    monkeypatch.setattr(files, "alive", lambda pid: pid == 222)
     for pid in (111, 222):
         (root.parent / f".mini.partial-{pid}" / "members").mkdir(parents=True)
     pack_tar(mirror / "x.tar.gz", MEMBERS)

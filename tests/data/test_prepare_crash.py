@@ -89,5 +89,3 @@ def test_a_killed_process_leaves_no_split(
     assert json.loads((out / "manifest.json").read_text())["dataset"] == "mini"
 
 
-def test_own_process_is_alive() -> None:
-    assert files._alive(os.getppid())

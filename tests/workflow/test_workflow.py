@@ -228,7 +228,8 @@ def test_one_failing_cell_stops_no_other_and_the_tables_name_it(project: Project
     for cell in (broken, other):
         shutil.rmtree(project.results / "runs" / cell)
     before = project.cells()
-    command = [sys.executable, "-c", "import time; time.sleep(300)", "stembench", "train"]
+    command = [sys.executable, "-c", "import time; time.sleep(300)"]
+    command += ["stembench", "train", "tiny_a", "stem", "76"]
     with subprocess.Popen(command) as living:  # a process that trains the cell already
         partial = project.results / f"runs/tiny_a/stem/.76.partial-{living.pid}"
         partial.mkdir()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from stembench.errors import StembenchError
+from stembench.processes import alive
 
 CHUNK = 1 << 22
 
@@ -50,18 +51,8 @@ def scratch(target: Path) -> Iterator[Path]:
 def _clear_leftovers(target: Path) -> None:
     for leftover in target.parent.glob(f".{target.name}.partial-*"):
         pid = leftover.name.rpartition("-")[2]
-        if not pid.isdigit() or int(pid) == os.getpid() or not _alive(int(pid)):
+        if not pid.isdigit() or int(pid) == os.getpid() or not alive(int(pid)):
             shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def replace_folder(new: Path, target: Path) -> None:

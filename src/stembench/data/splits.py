@@ -49,7 +49,8 @@ class SplitDirectory:
             manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
         except (FileNotFoundError, json.JSONDecodeError) as error:
             raise StembenchError(
-                f"{self.path / 'manifest.json'} cannot be read ({error}): make the split again"
+                f"{self.path / 'manifest.json'} cannot be read ({error}): delete {self.path} and "
+                f"make the split again with `stembench data {self.path.name}`"
             ) from None
         return manifest
 
@@ -76,12 +77,15 @@ def _load(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArra
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise StembenchError(
-            f"{path} cannot be read ({error}): delete {path.parent.parent} and make the split again"
-        ) from None
+        raise StembenchError(f"{path} cannot be read ({error}): {_again(path)}") from None
     if array.dtype != np.dtype(dtype) or array.shape != shape:
         raise StembenchError(
             f"{path} holds {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}: "
-            f"delete {path.parent.parent} and make the split again"
+            f"{_again(path)}"
         )
     return array
+
+
+def _again(path: Path) -> str:
+    split = path.parent.parent
+    return f"delete {split} and make the split again with `stembench data {split.name}`"

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import math
-import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from stembench import processes
 from stembench.errors import StembenchError
 
 #: Version of what a record holds; a change makes the next sync write every run anew.
@@ -90,13 +90,7 @@ class PartialDirectory(RunDirectory):
         """Whether the writing process lives; that of another host cannot be seen: taken to live."""
         if host is not None and host != platform.node():
             return True
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+        return processes.alive(self.pid)
 
 
 def scan(suite: Path) -> tuple[list[RunDirectory], list[PartialDirectory]]:
