@@ -61,4 +61,5 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .snakemake mlflow.db mlartifacts data/raw data/splits data/ready results/*/runs
+	rm -rf .venv .snakemake mlflow.db mlartifacts data/raw data/splits data/ready \
+	    results/*/runs results/*/data results/*/logs results/*/tracking.json

@@ -15,5 +15,6 @@ rule all:
     input:
         RUN_FILES,
         f"{OUT}/tables/main.md",
+        f"{OUT}/logs/compare.ok",
         f"{OUT}/report.html",
         f"{OUT}/tracking.json",

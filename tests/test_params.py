@@ -61,6 +61,23 @@ def edited(old: str, new: str) -> str:
         ("name: demo\n", "name: other\n", r"suites\.demo\.name: must be demo"),
         ("mirrors: [package: recbole==1.2.1]", "mirrors: [pakage: recbole==1.2.1]", r"mirrors\.0\.pakage: unknown key, one of url, package"),
         ("    args: {num_experts: 8, num", "    args: {num_expertz: 8, num", r"suites\.kuairand_pure\.args: unknown argument 'num_expertz'"),
+        ("    train: {lr: 3.0e-3, batch_size: 1024,", "    train: {lr: , batch_size: 1024,", r"movielens\.train\.lr: must be a valid number, not None"),
+        ("  clip_norm: 10.0", "  clip_norm: .inf", r"train\.clip_norm: must be a finite number, not inf"),
+        ("bottom_units: [64, 32]", "bottom_units: []", r"args\.bottom_units: must hold at least one width"),
+        ("    seeds: 5\n", "    seeds: [-1, 2]\n", r"suites\.demo\.seeds\.0: must be greater than or equal to 0, not -1"),
+        ("    seeds: 5\n", "    seeds: []\n", r"suites\.demo\.seeds: .*at least 1 item"),
+        ("    seeds: 5\n", "    seeds: 0\n", r"suites\.demo\.seeds: must be greater than or equal to 1, not 0$"),
+        ("    seeds: 5\n", "    seeds: [5, 5]\n", r"suites\.demo\.seeds: 5 stands twice"),
+        ("    models: all\n", "    models: stem\n", r"suites\.demo\.models: must be 'all', not 'stem', or must be a valid list"),
+        ("        shared: 1.0", "        shared: .nan", r"options\.shared: must be a finite number"),
+        ("        specific: 1.5", "        specific: -1.5", r"options\.specific: must be at least 0"),
+        ("valid: 0.1, test: 0.2, seed: 7", "valid: 0.1, test: 0.2, seed: -7", r"split\.seed: must be greater than or equal to 0"),
+        ("        seed: 7\n", "        seed: -7\n", r"options\.seed: must be an integer of at least 0"),
+        ("rule: time, ", "", r"datasets\.movielens\.split: the key rule is missing: random, time or days"),
+        ("class: ple.PLE", "class: ple.Extraction", r"models\.ple\.class: Extraction of ple\.py is no model"),
+        ("class: ple.PLE", "class: ple.Ple", r"^params\.yaml:\n  models\.ple\.class: no class Ple in ple\.py, one of PLE$"),
+        ("    args: *small", "    args: 3", r"datasets\.movielens\.args: must be a mapping"),
+        ("  alpha: 0.05", "  ? [a, b]\n  : 1", r"a key must be a plain word"),
     ],
 )  # fmt: skip
 def test_a_fault_is_told_with_what_is_allowed(old: str, new: str, message: str) -> None:
@@ -132,6 +149,12 @@ def test_a_change_of_one_model_changes_that_models_runs_only(settings: params.Pa
 
 def test_suites_take_the_first_seeds(settings: params.Params) -> None:
     assert settings.seeds_of(settings.select("demo")) == [2023, 76, 525, 728, 42]
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path) -> None:
+    (tmp_path / "params.yaml").write_bytes(b"suite: \xff\xfe")
+    with pytest.raises(StembenchError, match="not UTF-8 text"):
+        params.load(tmp_path / "params.yaml")
 
 
 def test_missing_file_says_where_to_run(tmp_path) -> None:

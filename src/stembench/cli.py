@@ -113,7 +113,9 @@ def train(
 
     from stembench.cell import train_cell
 
-    if spec is None or suite is None:
+    if spec is not None and suite is None:
+        raise StembenchError("--spec needs --suite, the folder of results the cell belongs to")
+    if spec is None:
         from stembench import params
 
         settings = params.load()
@@ -122,9 +124,20 @@ def train(
         _entry(dataset, settings)
         if model not in settings.models:
             raise StembenchError(f"unknown model {model!r}: one of {', '.join(settings.models)}")
-        spec = params.resolve(settings, chosen, dataset, model, seed).json
-    resolved = json.loads(spec)
-    if (resolved["dataset"], resolved["model"], resolved["seed"]) != (dataset, model, seed):
+        run_of = params.resolve(settings, chosen, dataset, model, seed)
+        if run_of not in params.expand(settings, chosen):
+            logging.getLogger(__name__).warning(
+                "%s/%s/%d is no cell of the suite %s: its tables will not count it",
+                dataset, model, seed, suite,
+            )  # fmt: skip
+        spec = run_of.json
+    assert suite is not None
+    try:
+        resolved = json.loads(spec)
+        same = (resolved["dataset"], resolved["model"], resolved["seed"]) == (dataset, model, seed)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise StembenchError(f"--spec is not the JSON of a run's spec: {error}") from None
+    if not same:
         raise StembenchError("--spec is of another cell than the arguments name")
     out = RESULTS / suite / "runs" / dataset / model / str(seed)
     run = train_cell(

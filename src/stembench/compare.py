@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +24,14 @@ from stembench.metrics import METRICS, evaluate_task
 from stembench.runs import COST, Cell, Group, measure, number, read, require_complete
 from stembench.stats import holm, t_test, tost, two_way
 
-#: Metrics by which models are ranked.
-RANKED = ("auc", "gauc", "logloss", "calibration")
+#: Metrics by which models are ranked, by the mean over seeds of what is to be small. A model whose
+#: seeds miscalibrate to both sides is not well calibrated, so it is each seed's distance from 1.
+LOSSES: dict[str, Callable[[float], float]] = {
+    "auc": lambda value: -value,
+    "gauc": lambda value: -value,
+    "logloss": lambda value: value,
+    "calibration": lambda value: abs(value - 1),
+}
 COLUMNS: dict[str, tuple[str, ...]] = {
     "cells": ("dataset", "model", "seed", "status", "run_sha256"),
     "runs": ("dataset", "model", "seed", "part", "task", "metric", "value"),
@@ -132,19 +138,20 @@ def _metrics(group: Group) -> Rows:
     """Mean, SD and rank of the test metrics over the seeds, and the seeds that are missing."""
     rows: Rows = []
     for task in group.tasks:
-        for metric in RANKED:
+        for metric in LOSSES:
             block: Rows = []
+            losses: list[float] = []
             for model in group.models:
                 cells = [cell for cell in group.cells if cell.model == model]
                 lacking = [str(cell.seed) for cell in cells if cell.status != "ok"]
                 runs = group.sound(model)
-                mean, sd = _mean_sd(cell.metric("test", task, metric) for cell in runs)
+                values = [cell.metric("test", task, metric) for cell in runs]
+                mean, sd = _mean_sd(values)
+                losses.append(_mean_sd(map(LOSSES[metric], values))[0])
                 row: dict[str, Any] = {"dataset": group.dataset, "task": task, "metric": metric}
                 row |= {"model": model, "n_seeds": len(runs), "n_expected": len(cells)}
                 block.append(row | {"missing_seeds": ";".join(lacking), "mean": mean, "sd": sd})
-            means = pd.Series([row["mean"] for row in block])
-            loss = {"logloss": means, "calibration": (means - 1).abs()}.get(metric, -means)
-            for row, rank in zip(block, loss.rank(method="min"), strict=True):
+            for row, rank in zip(block, pd.Series(losses).rank(method="min"), strict=True):
                 row["rank"] = rank
             rows += block
     return rows
@@ -167,7 +174,7 @@ def _oracle(group: Group, metrics: Rows) -> Rows:
             and row["metric"] == "auc"
             and row["mean"] > number(values["auc"])
         ]
-        for metric in RANKED:
+        for metric in LOSSES:
             row: dict[str, Any] = {"dataset": group.dataset, "task": task, "metric": metric}
             row |= {"value": number(values[metric])}
             rows.append(row | {"passed_by": ";".join(passing) if metric == "auc" else ""})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from stembench.errors import StembenchError
 from stembench.params import Params, Suite, expand
@@ -42,7 +43,15 @@ def describe(folder: Path) -> str:
     path = folder / "run.json"
     if not path.exists():
         raise StembenchError(f"no finished run in {folder}: `stembench list` shows what there is")
-    run = json.loads(path.read_text())
+    try:
+        return _text(json.loads(path.read_text()), (folder / "history.csv").read_text())
+    except (json.JSONDecodeError, KeyError, TypeError, OSError) as error:
+        raise StembenchError(
+            f"{folder} is damaged ({error!r}): delete it and run snakemake again"
+        ) from None
+
+
+def _text(run: dict[str, Any], history: str) -> str:
     spec, data, environment = run["spec"], run["data"], run["environment"]
     lines = [
         f"{spec['model']} on {spec['dataset']}, seed {spec['seed']} (suite {run['suite']})",
@@ -67,7 +76,7 @@ def describe(folder: Path) -> str:
                 f" {m['calibration']:>9.4f} {m['n_rows']:>9,} {m['n_pos']:>9,}"
                 f" {m['gauc_users_kept']:>14.1%}"
             )
-    lines += ["", (folder / "history.csv").read_text().rstrip()]
+    lines += ["", history.rstrip()]
     return "\n".join(lines)
 
 
@@ -82,7 +91,7 @@ def _split(folder: Path) -> str:
 
 def _state(folder: Path, spec_sha256: str) -> str:
     try:
-        run = json.loads((folder / "run.json").read_text())
-    except (OSError, json.JSONDecodeError):
+        made = json.loads((folder / "run.json").read_text())["spec_sha256"]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError):
         return "."
-    return "+" if run["spec_sha256"] == spec_sha256 else "~"
+    return "+" if made == spec_sha256 else "~"

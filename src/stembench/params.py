@@ -89,6 +89,8 @@ def load(path: Path = Path("params.yaml")) -> Params:
         text = path.read_text()
     except FileNotFoundError:
         raise StembenchError(f"no {path} here: run from the project's folder") from None
+    except UnicodeDecodeError:
+        raise StembenchError(f"{path} is not UTF-8 text: save it as UTF-8") from None
     return parse(text, str(path))
 
 
@@ -124,6 +126,10 @@ class _UniqueKeys(yaml.SafeLoader):
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a plain word", key_node.start_mark
+                )
             key = self.construct_object(key_node)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -148,6 +154,8 @@ def _cross_check(params: Params) -> list[str]:
             continue
         faults += params_models.check(f"models.{name}.args", model.args, [signatures[name]])
     every = list(signatures.values())
+    if len(signatures) < len(params.models):
+        return faults  # which arguments exist cannot be told
     faults += params_models.check("args", params.args, every)
     for name, dataset in params.datasets.items():
         faults += params_models.check(f"datasets.{name}.args", dataset.args, every)
@@ -169,7 +177,7 @@ def _cross_check(params: Params) -> list[str]:
             faults.append(
                 f"{where}.models: must hold {params.analysis.reference}, the analysis.reference"
             )
-        taken = [signatures[name] for name in chosen if name in signatures]
+        taken = [signatures[name] for name in chosen if name in signatures]  # unknown: told above
         faults += params_models.check(f"{where}.args", suite.args, taken)
     return faults
 

@@ -7,18 +7,25 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+_WRONG_TYPE = {"list_type", "int_type", "literal_error", "model_type", "dict_type"}
 _NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One indented line per fault: the key's path, what is wrong, what is allowed."""
-    lines = []
+    by_path: dict[str, list[dict[str, Any]]] = {}
     for fault in error.errors(include_url=False):
         if fault["loc"][:1] == ("suite",):
             continue  # an alias of an entry of `suites`, where the same fault is told
         path = ".".join(str(part) for part in fault["loc"] if not _is_branch(str(part)))
-        lines.append(f"  {path or 'file'}: {_message(dict(fault), model)}")
-    return list(dict.fromkeys(lines))
+        by_path.setdefault(path or "file", []).append(dict(fault))
+    lines = []
+    for path, faults in by_path.items():
+        # Where two types are allowed, a value of one of them has the fault that this one finds.
+        telling = [fault for fault in faults if fault["type"] not in _WRONG_TYPE] or faults
+        messages = list(dict.fromkeys(_message(fault, model) for fault in telling))
+        lines.append(f"  {path}: {', or '.join(messages)}")
+    return lines
 
 
 def _message(fault: dict[str, Any], model: type[BaseModel]) -> str:
@@ -35,6 +42,10 @@ def _message(fault: dict[str, Any], model: type[BaseModel]) -> str:
         )
     if kind == "union_tag_invalid":
         return f"{fault['ctx']['tag']!r} is not allowed, one of {fault['ctx']['expected_tags']}"
+    if kind == "union_tag_not_found":
+        return "the key rule is missing: random, time or days"
+    if kind in ("model_type", "dict_type"):
+        return f"must be a mapping of keys to values, not {value!r}"
     if kind == "value_error":
         return str(fault["ctx"]["error"])
     text = fault["msg"].replace("Input should be", "must be")

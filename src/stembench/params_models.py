@@ -7,6 +7,7 @@ the syntax tree: keyword-only arguments of `__init__`, their annotation and lite
 from __future__ import annotations
 
 import ast
+import math
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -89,9 +90,14 @@ def _keywords(path: Path, class_name: str | None, function: str) -> dict[str, Ar
         classes = [node for node in body if isinstance(node, ast.ClassDef)]
         found = [node for node in classes if node.name == class_name]
         if not found:
-            names = ", ".join(node.name for node in classes)
+            names = ", ".join(node.name for node in classes if _keyword_init(node))
             raise StembenchError(f"no class {class_name} in {path.name}, one of {names}")
         body = found[0].body
+    if class_name is not None and not _keyword_init(found[0]):
+        raise StembenchError(
+            f"{class_name} of {path.name} is no model: its constructor must take "
+            f"(self, schema, *, keyword arguments)"
+        )
     functions = [n for n in body if isinstance(n, ast.FunctionDef) and n.name == function]
     if not functions:
         raise StembenchError(f"{path.name} has no {function}()")
@@ -101,10 +107,16 @@ def _keywords(path: Path, class_name: str | None, function: str) -> dict[str, Ar
         if argument.annotation is None:
             raise StembenchError(f"{path.name}: {argument.arg} of {function}() has no annotation")
         value = ... if default is None else _plain(ast.literal_eval(default))
-        if value is ... and class_name is not None:
+        if default is None and class_name is not None:
             raise StembenchError(f"{path.name}: {argument.arg} of {class_name} has no default")
         result[argument.arg] = Argument(ast.unparse(argument.annotation), value)
     return result
+
+
+def _keyword_init(node: ast.ClassDef) -> bool:
+    """Whether the class has the constructor of a model: the schema, then keywords only."""
+    inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+    return bool(inits) and [a.arg for a in inits[0].args.args] == ["self", "schema"]
 
 
 def _plain(value: Any) -> Any:
@@ -120,9 +132,14 @@ def _type_fault(name: str, annotation: str, value: Any) -> str | None:
         return None if value in choices else f"one of {', '.join(map(str, choices))}, not {value!r}"
     if annotation in ("Sequence[int]", "tuple[int, ...]"):
         good = isinstance(value, list) and all(_is_int(item) and item >= 1 for item in value)
+        if good and not value and name in ("bottom_units", "expert_units"):
+            return "must hold at least one width"
         return None if good else f"must be a list of positive integers, not {value!r}"
     if annotation == "int":
-        good = _is_int(value) and (value >= 1 or name == "seed")
+        if name == "seed":
+            good = _is_int(value) and value >= 0
+            return None if good else f"must be an integer of at least 0, not {value!r}"
+        good = _is_int(value) and value >= 1
         return None if good else f"must be a positive integer, not {value!r}"
     if annotation == "bool":
         return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
@@ -131,6 +148,10 @@ def _type_fault(name: str, annotation: str, value: Any) -> str | None:
     if annotation == "float":
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return f"must be a number, not {value!r} (write 1.0e-4, not 1e-4)"
+        if not math.isfinite(value):
+            return f"must be a finite number, not {value!r}"
+        if name in ("shared", "specific") and value < 0:
+            return f"must be at least 0, not {value!r}"
         if name == "dropout" and not 0 <= value < 1:
             return f"must lie in [0, 1), not {value!r}"
         if name == "correlation" and not -1 <= value <= 1:

@@ -16,12 +16,13 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Strict(BaseModel):
     """Unknown keys and silent conversions are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Select(Strict):
@@ -47,18 +48,17 @@ class Train(Strict):
     keep_weights: bool
 
 
-def _optional(info: FieldInfo) -> Any:
-    """The field's type with its bounds, or None."""
-    return (
-        Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
-    ) | None  # type: ignore[valid-type, operator]
+def _bounded(info: FieldInfo) -> Any:
+    """The field's type with its bounds."""
+    return Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
 
 
-#: `train` of a data set, model or suite: the same keys, types and bounds, none required.
+#: `train` of a data set, model or suite: the same keys, types and bounds, none required. A key
+#: without a value is refused; None stands for a key that is not there.
 PartialTrain: Any = create_model(  # type: ignore[call-overload]
     "PartialTrain",
     __base__=Strict,
-    **{name: (_optional(info), None) for name, info in Train.model_fields.items()},
+    **{name: (_bounded(info), None) for name, info in Train.model_fields.items()},
 )
 
 
@@ -136,7 +136,7 @@ class RandomSplit(Strict):
     rule: Literal["random"]
     valid: Fraction
     test: Fraction
-    seed: int
+    seed: Seed
 
 
 class TimeSplit(Strict):
@@ -207,7 +207,7 @@ class Suite(Strict):
     name: Name
     datasets: list[Name] = Field(min_length=1)
     models: Literal["all"] | list[Name]
-    seeds: Positive | list[int]
+    seeds: Positive | Annotated[list[Seed], Field(min_length=1)]
     protocol: Literal["equal"] = "equal"
     train: PartialTrain = PartialTrain()
     args: dict[str, Any] = {}
@@ -227,7 +227,7 @@ class Params(Strict):
     mirrors: list[str]
     suites: dict[Name, Suite] = Field(min_length=1)
     suite: Suite
-    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1)
     train: Train
     args: dict[str, Any] = {}
     datasets: dict[Name, Dataset]

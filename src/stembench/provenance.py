@@ -32,6 +32,7 @@ SPLIT_SOURCES = (
     "data/schema.py",
     "data/source.py",
     "data/split.py",
+    "params_schema.py",
 )
 #: Files whose change can change the tables, and the report made from them.
 COMPARISON_SOURCES = tuple(
@@ -40,6 +41,8 @@ COMPARISON_SOURCES = tuple(
 REPORT_SOURCES = tuple(
     sorted(path for path in (PACKAGE / "report").iterdir() if path.suffix in (".py", ".j2"))
 )
+#: Files whose change can change what MLflow shows.
+TRACKING_SOURCES = tuple(sorted((PACKAGE / "tracking").glob("*.py")))
 
 
 def split_sources(kind: str) -> list[Path]:

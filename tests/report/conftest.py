@@ -72,8 +72,16 @@ def _metrics(runs: pd.DataFrame, expected: list[tuple[str, str, int]]) -> pd.Dat
         "sd",
     ]
     table = pd.DataFrame(rows, columns=columns)
-    table["rank"] = table.groupby(["dataset", "task", "metric"])["mean"].rank(ascending=False)
-    return table
+    return ranked(table)
+
+
+def ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of metrics with its column rank made anew from the means."""
+    loss = -table["mean"]
+    loss[table["metric"] == "logloss"] = table["mean"]
+    loss[table["metric"] == "calibration"] = (table["mean"] - 1).abs()
+    groups = loss.groupby([table["dataset"], table["task"], table["metric"]])
+    return table.assign(rank=groups.rank(method="min"))
 
 
 def _compare(runs: pd.DataFrame, reference: str, alpha: float, margin: float) -> pd.DataFrame:

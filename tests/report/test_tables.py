@@ -20,6 +20,7 @@ import pytest
 from stembench.errors import StembenchError
 from stembench.report import latex, names
 from stembench.report.tables import escape, write_tables
+from tests.report.conftest import ranked
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 Make = Callable[..., Path]
@@ -36,7 +37,8 @@ STRANGE = {"datasets": {"a_b&c|d": ("50%_#1", "x<y>{z}~^")}, "models": ("stem", 
 
 def edit(results: Path, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     path = results / "tables" / f"{name}.csv"
-    change(pd.read_csv(path)).to_csv(path, index=False)
+    table = change(pd.read_csv(path))
+    (ranked(table) if name == "metrics" else table).to_csv(path, index=False)
 
 
 def read(results: Path, name: str = "main.md") -> str:

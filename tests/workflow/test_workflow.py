@@ -15,6 +15,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,19 @@ class Project:
 
     def trained_since(self, before: dict[str, str]) -> set[str]:
         return {cell for cell, start in self.cells().items() if before.get(cell) != start}
+
+    @contextmanager
+    def blocked(self, cell: str) -> Iterator[None]:
+        """While this lasts the cell fails: another process is training it already."""
+        folder, _, seed = (self.results / "runs" / cell).as_posix().rpartition("/")
+        command = [sys.executable, "-c", "import time; time.sleep(300)"]
+        with subprocess.Popen([*command, "stembench", "train", *cell.split("/")]) as living:
+            partial = Path(folder) / f".{seed}.partial-{living.pid}"
+            partial.mkdir()
+            try:
+                yield
+            finally:
+                living.kill()
 
     def inputs(self) -> dict:
         return json.loads((self.results / "tables/inputs.json").read_text())
@@ -228,13 +243,8 @@ def test_one_failing_cell_stops_no_other_and_the_tables_name_it(project: Project
     for cell in (broken, other):
         shutil.rmtree(project.results / "runs" / cell)
     before = project.cells()
-    command = [sys.executable, "-c", "import time; time.sleep(300)"]
-    command += ["stembench", "train", "tiny_a", "stem", "76"]
-    with subprocess.Popen(command) as living:  # a process that trains the cell already
-        partial = project.results / f"runs/tiny_a/stem/.76.partial-{living.pid}"
-        partial.mkdir()
+    with project.blocked(broken):
         output = project.snakemake(ok=False)
-        living.kill()
     assert "is already training" in output
     assert project.trained_since(before) == {other}
     assert not project.inputs()["complete"]
@@ -247,6 +257,22 @@ def test_one_failing_cell_stops_no_other_and_the_tables_name_it(project: Project
     assert project.trained_since(before) == {broken}
     assert project.inputs()["complete"]
     assert "8 of 8 cells" in (project.results / "tables/main.md").read_text()
+
+
+def test_tables_of_a_failed_run_do_not_outlive_what_failed(project: Project) -> None:
+    before = project.cells()
+    project.edit("    seeds: 2\n", "    seeds: [2023, 76, 5]\n")
+    with project.blocked("tiny_a/stem/5"):
+        project.snakemake(ok=False)
+    assert not project.inputs()["complete"]
+    project.edit("    seeds: [2023, 76, 5]\n", "    seeds: 2\n")
+    project.snakemake()  # nothing to train, but the tables are not those of this suite
+    assert project.inputs()["complete"]
+    assert project.inputs()["n_cells"] == 8
+    assert nothing_to_do(project.snakemake())
+    assert all(project.cells()[cell] == start for cell, start in before.items())
+    for path in project.results.glob("runs/*/*/5"):
+        shutil.rmtree(path)
 
 
 def test_after_a_kill_only_what_is_missing_runs(project: Project) -> None:

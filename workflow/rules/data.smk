@@ -1,5 +1,5 @@
-# One job per data set: its split, made through DVC, which owns data/. The stamp holds the split's
-# hash, so that a split that comes out the same retrains nothing.
+# One job per data set: its split, made through DVC, which owns data/. When this job runs again, the
+# data set's cells are trained again, even if the split comes out the same.
 
 
 rule data:

@@ -22,6 +22,7 @@ rule track:
     input:
         rules.report.output,
         runs=RUN_FILES,
+        sources=files(provenance.TRACKING_SOURCES),
     output:
         f"{OUT}/tracking.json",
     log:

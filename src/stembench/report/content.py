@@ -86,21 +86,6 @@ def _marks(results: Results, dataset: str) -> dict[tuple[str, str], Mark]:
     return marks
 
 
-def _places(means: dict[str, float], metric: str) -> dict[str, int]:
-    """1 for the models with the best mean, 2 for those with the next; ties share a place."""
-    if len(means) < 2:
-        return {}
-    losses = {
-        model: {"logloss": mean, "calibration": abs(mean - 1)}.get(metric, -mean)
-        for model, mean in means.items()
-    }
-    first = min(losses.values())
-    if sum(loss == first for loss in losses.values()) > 1:
-        return {model: 1 for model, loss in losses.items() if loss == first}
-    second = min(loss for loss in losses.values() if loss > first)
-    return {model: {first: 1, second: 2}.get(loss, 0) for model, loss in losses.items()}
-
-
 def block(results: Results, dataset: str, metrics: list[str]) -> Block:
     """Lay out the table of a data set for some metrics."""
     tasks, models = results.tasks(dataset), results.models(dataset)
@@ -118,7 +103,8 @@ def block(results: Results, dataset: str, metrics: list[str]) -> Block:
     for task, metric in columns:
         have = {m: found[m, task, metric] for m in models if (m, task, metric) in found}
         means = {m: float(row.mean) for m, row in have.items() if math.isfinite(row.mean)}
-        places = _places(means, metric)
+        # Best and second, where there is something to be better than.
+        places = {m: int(have[m].rank) for m in means if have[m].rank <= 2 and len(means) > 1}
         for m in models:
             cells[m].append(
                 Cell(
