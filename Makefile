@@ -35,7 +35,7 @@ $(SETUP): requirements.lock pyproject.toml
 	touch $@
 
 test: setup
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup
 	ruff check

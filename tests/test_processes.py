@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 from stembench import processes
 
@@ -14,7 +15,11 @@ def test_a_process_is_known_by_its_command_line() -> None:
     command = [sys.executable, "-c", "import time; time.sleep(60)", *words]
     with subprocess.Popen(command) as living:
         assert processes.alive(living.pid)
-        assert processes.runs(living.pid, "train", "movielens", "stem", "76")
+        deadline = time.monotonic() + 10
+        while not (own := processes.runs(living.pid, "train", "movielens", "stem", "76")):
+            assert time.monotonic() < deadline  # between fork and exec the line is the parent's
+            time.sleep(0.01)
+        assert own
         assert not processes.runs(living.pid, "train", "movielens", "stem", "525")
         living.kill()
     assert not processes.alive(living.pid)

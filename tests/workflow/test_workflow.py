@@ -23,7 +23,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.workflow
 
 PARTS = [
     "Snakefile", "dvc.yaml", "data/dvc.yaml", "params.yaml", "profiles", "workflow", "src",
