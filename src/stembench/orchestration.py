@@ -17,6 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from stembench.data.copies import offline_wanted
 from stembench.errors import StembenchError
 from stembench.provenance import write_json
 
@@ -27,7 +28,11 @@ LOCK = Path("data/.dvc_repro.lock")
 
 
 def make_split(dataset: str, split: Path, stamp: Path | None) -> None:
-    """Bring `split` up to date by `dvc repro` and write `stamp`.
+    """Bring `split` up to date through DVC and write `stamp`.
+
+    A split that nothing has changed needs no raw files: it stays, or comes from DVC's cache or
+    remote. Else the raw files do, where they have them, and what is still missing is made. In
+    offline mode the remote is not asked.
 
     Only one `dvc repro` runs at a time, for DVC locks its repository. Raises StembenchError when
     DVC fails; its own output, which says why, is on stderr.
@@ -35,9 +40,8 @@ def make_split(dataset: str, split: Path, stamp: Path | None) -> None:
     if "DVC_STAGE" not in os.environ:
         target = f"{DVC_FILE}:split@{dataset}"
         with FileLock(LOCK):
-            command = [sys.executable, "-m", "dvc", "repro", target]
-            done = subprocess.run(command, stdout=sys.stderr, check=False)
-        if done.returncode != 0:
+            done = _repro(target, split, Path("data/raw") / dataset)
+        if not done:
             raise StembenchError(
                 f"the data set {dataset} could not be made; the reason stands above. "
                 f"By hand: dvc repro {target}"
@@ -52,3 +56,56 @@ def make_split(dataset: str, split: Path, stamp: Path | None) -> None:
     if stamp is not None:
         write_json(stamp, content)
     logger.info("%s: split %s, %s", dataset, content["split"], content["sha256"][:12])
+
+
+def _repro(target: str, split: Path, raw: Path) -> bool:
+    """`dvc repro`, unless the split is there or can be had as it is; whether it succeeded."""
+    if (raw.exists() and split.exists()) or not Path(DVC_FILE).with_suffix(".lock").exists():
+        return _dvc("repro", target)
+    if _only_missing(target):
+        if split.exists() or _obtain(target):
+            return True
+    elif not raw.exists() and _only_missing(before := target.replace(":split@", ":download@")):
+        _obtain(before)
+    return _dvc("repro", target)
+
+
+def _only_missing(target: str) -> bool:
+    """Whether nothing has changed since `target` was made, but for files that are not here."""
+    command = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", target]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        stages = json.loads(done.stdout).values()
+    except ValueError:
+        return False
+    changes = [change for stage in stages for change in stage]
+    return done.returncode == 0 and all(
+        isinstance(change, dict)
+        and all(
+            state in ("deleted", "not in cache")
+            for files in change.values()
+            for state in files.values()
+        )
+        for change in changes
+    )
+
+
+def _obtain(target: str) -> bool:
+    """A stage's files from DVC's cache, or from its remote if there is one; whether they came."""
+    if _dvc("checkout", target, quiet=True):
+        return True
+    if offline_wanted() or not _dvc("config", "core.remote", quiet=True):
+        return False
+    logger.info("%s: asked from DVC's remote", target)
+    if _dvc("pull", target):
+        return True
+    logger.info("%s: the remote does not have it; it is made here", target)
+    return False
+
+
+def _dvc(*arguments: str, quiet: bool = False) -> bool:
+    """Whether that command succeeded; what it says goes to stderr, or nowhere."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    if quiet:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return subprocess.run(command, stdout=sys.stderr, check=False).returncode == 0
