@@ -22,7 +22,7 @@ from stembench.data.progress import Progress
 from stembench.errors import StembenchError
 from stembench.params_schema import Source
 from tests.data.conftest import MEMBERS, clean, sha256, source
-from tests.data.faults import good_tar
+from tests.data.scenes import good_tar
 from tests.data.server import File, Server, serve
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.faults import FAULTS, provoke
+from tests.data.faults import FAULTS
+from tests.data.scenes import provoke
 
 
 @pytest.mark.parametrize("name", list(FAULTS))

@@ -31,6 +31,12 @@ DATASETS = """
       fields: {{user: [user_id, age], item: [item_id]}}
       tasks: {{like: rating >= 4, love: rating = 5}}
     split: {{name: mini_t1, rule: time, valid: 0.2, test: 0.2}}
+  own:
+    <<: *mini
+    source:
+      kind: atomic
+      archives: [{{file: own.inter, manual: true}}]
+      options: {{prefix: own}}
 """
 SUITE = """
   shared: &shared
@@ -118,6 +124,16 @@ def test_the_workspace_shares_its_files_with_the_cache(first: Project) -> None:
     assert all(share_blocks(path, after) for path in data_files(first))
     assert all(path.read_bytes() == content for path, content in before.items())
     path.write_text(text)
+    first.run("git", "checkout", "-q", "data/dvc.lock")
+
+
+def test_a_file_placed_by_hand_is_on_the_disk_once(first: Project) -> None:
+    placed = first.root / "mirror/own.inter"
+    placed.write_text(ATOMIC["mini.inter"] + "u9\ti9\t1\t1100\n")
+    first.run("dvc", "repro", "data/dvc.yaml:download@own")
+    raw = first.root / "data/raw/own/own.inter"
+    assert raw.samefile(placed)
+    assert share_blocks(placed, cached(first, first.root / ".dvc/cache"))
     first.run("git", "checkout", "-q", "data/dvc.lock")
 
 

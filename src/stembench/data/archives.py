@@ -84,7 +84,7 @@ def unpack(path: Path, archive: Archive, folder: Path) -> dict[str, str]:
                     )
                 if not missing and vouched:
                     break  # the rest need not be read
-    except (NotImplementedError, RuntimeError) as error:
+    except NotImplementedError as error:
         raise StembenchError(
             f"{path} cannot be unpacked ({_first_line(error)}): unpack it by hand and name the "
             "files themselves, without members"
@@ -127,7 +127,13 @@ def _zip_member(pack: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
         return Member(info.filename, 0, "a symbolic link", None)
     if info.is_dir():
         return Member(info.filename, 0, "a folder", None)
-    return Member(info.filename, info.file_size, "a file", partial(pack.open, info))
+    return Member(info.filename, info.file_size, "a file", partial(_open_member, pack, info))
+
+
+def _open_member(pack: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    if info.flag_bits & 1:
+        raise NotImplementedError(f"member {info.filename} is encrypted")
+    return pack.open(info)
 
 
 def _tar_members(tape: tarfile.TarFile) -> Iterator[Member]:

@@ -123,6 +123,11 @@ def _note(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
+def _title(part: Path) -> str:
+    """The file's own name: PART is called FILE.KEY.part."""
+    return Path(part.stem).stem
+
+
 def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
@@ -152,7 +157,7 @@ def _attempt(url: str, part: Path, size: int | None) -> bool:
         total = known.length if known.length is not None else size
         if total is not None:
             kept = f"; what has come is kept in {part.parent}" if offset else ""
-            check_room(part.parent, total - offset, f"the download {part.stem}", kept=kept)
+            check_room(part.parent, total - offset, f"the download of {_title(part)}", kept=kept)
         if offset:
             logger.info("%s: continued after %s bytes", url, f"{offset:,}")
         _receive(response, part, offset, total)
@@ -218,7 +223,7 @@ def _check_range(response: Any, known: _Identity, offset: int, part: Path) -> No
 
 def _receive(response: Any, part: Path, offset: int, total: int | None) -> None:
     done = offset
-    with part.open("ab") as file, Progress(part.stem, total or 0, offset) as progress:
+    with part.open("ab") as file, Progress(_title(part), total or 0, offset) as progress:
         while True:
             try:
                 chunk = response.read1(_CHUNK)
