@@ -13,11 +13,14 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
 from stembench.data.copies import offline_wanted
+from stembench.data.links import aside
 from stembench.errors import StembenchError
 from stembench.provenance import write_json
 
@@ -25,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 DVC_FILE = "data/dvc.yaml"
 LOCK = Path("data/.dvc_repro.lock")
+#: From so many bytes of raw files on, DVC is kept from copying them.
+LARGE = 1 << 30
 
 
 def make_split(dataset: str, split: Path, stamp: Path | None) -> None:
@@ -60,14 +65,34 @@ def make_split(dataset: str, split: Path, stamp: Path | None) -> None:
 
 def _repro(target: str, split: Path, raw: Path) -> bool:
     """`dvc repro`, unless the split is there or can be had as it is; whether it succeeded."""
-    if (raw.exists() and split.exists()) or not Path(DVC_FILE).with_suffix(".lock").exists():
+    download = target.replace(":split@", ":download@")
+    if Path(DVC_FILE).with_suffix(".lock").exists() and not (raw.exists() and split.exists()):
+        if _only_missing(target):
+            if split.exists() or _obtain(target):
+                return True
+        elif not raw.exists() and _only_missing(download):
+            _obtain(download)
+    with _set_aside(raw, download):
         return _dvc("repro", target)
-    if _only_missing(target):
-        if split.exists() or _obtain(target):
-            return True
-    elif not raw.exists() and _only_missing(before := target.replace(":split@", ":download@")):
-        _obtain(before)
-    return _dvc("repro", target)
+
+
+@contextmanager
+def _set_aside(raw: Path, download: str) -> Iterator[None]:
+    """Large raw files are out of DVC's reach when their stage is about to run again.
+
+    Before DVC runs a stage whose outputs persist, it turns their links into copies. `fetch` finds
+    the folder, puts it back and leaves alone what is as it should be.
+    """
+    files = (path for path in raw.rglob("*") if path.is_file())
+    large = raw.is_dir() and sum(path.stat().st_size for path in files) >= LARGE
+    if large and not _only_missing(download):
+        logger.info("%s: set aside, so that it is not copied", raw)
+        raw.rename(aside(raw))
+    try:
+        yield
+    finally:
+        if aside(raw).is_dir() and not raw.exists():  # the stage did not come to run
+            aside(raw).rename(raw)
 
 
 def _only_missing(target: str) -> bool:

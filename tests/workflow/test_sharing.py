@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -134,6 +135,20 @@ def test_a_file_placed_by_hand_is_on_the_disk_once(first: Project) -> None:
     raw = first.root / "data/raw/own/own.inter"
     assert raw.samefile(placed)
     assert share_blocks(placed, cached(first, first.root / ".dvc/cache"))
+    # Its stage runs again: DVC would copy the file for as long as it runs.
+    fetch = first.root / "src/stembench/data/fetch.py"
+    text = fetch.read_text()
+    look = "    print('inodes', *(path.stat().st_ino for path in root.glob('*.inter')))\n"
+    fetch.write_text(
+        text.replace("    if source.archives:\n", look + "    if source.archives:\n", 1)
+    )
+    call = "orchestration.LARGE = 0; orchestration._repro(TARGET, RAW, RAW)"
+    call = call.replace("TARGET", "'data/dvc.yaml:download@own'")
+    call = call.replace("RAW", "Path('data/raw/own')")
+    code = f"from pathlib import Path; from stembench import orchestration; {call}"
+    assert f"inodes {placed.stat().st_ino}" in first.run(sys.executable, "-c", code)
+    assert raw.samefile(placed)
+    fetch.write_text(text)
     first.run("git", "checkout", "-q", "data/dvc.lock")
 
 

@@ -11,7 +11,7 @@ from stembench.data import source as sources
 from stembench.data.archives import unpack
 from stembench.data.copies import Copy, NotFound
 from stembench.data.files import scratch
-from stembench.data.links import link
+from stembench.data.links import aside, link
 from stembench.errors import StembenchError
 from stembench.params_schema import Archive, Source
 
@@ -41,6 +41,8 @@ def fetch(
     Raises StembenchError when a file is not found, does not match its checksum, is damaged, or
     cannot be written. Nothing half-written stays under a raw file's name.
     """
+    if aside(root).is_dir() and not root.exists():
+        aside(root).rename(root)
     if source.archives:
         net = not (copies.offline_wanted() if offline is None else offline)
         places = copies.folders(mirrors)

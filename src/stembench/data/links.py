@@ -57,6 +57,11 @@ def check_room(folder: Path, size: int, what: str, *, kept: str = "") -> None:
         )
 
 
+def aside(root: Path) -> Path:
+    """Where the raw folder `root` waits while its stage starts; `fetch` puts it back."""
+    return root.with_name(f".{root.name}.aside")
+
+
 def bytes_text(size: int) -> str:
     """A number of bytes for people: 9.9 GB."""
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
