@@ -16,10 +16,13 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts bytes towards `total` (0: unknown) and tells rate and time left."""
+    """Counts bytes towards `total` (0: unknown) and tells rate and time left.
 
-    def __init__(self, name: str, total: int) -> None:
-        self.name, self.total, self.done = name, total, 0
+    `start` bytes are there from before: they are no part of the rate.
+    """
+
+    def __init__(self, name: str, total: int, start: int = 0) -> None:
+        self.name, self.total, self.start, self.done = name, total, start, start
         self._started = self._told = time.monotonic()
         self._bar: bars.Progress | None = None
         if sys.stderr.isatty():
@@ -31,7 +34,7 @@ class Progress:
                 bars.TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task(name, total=total or None)
+            self._task = self._bar.add_task(name, total=total or None, completed=start)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -60,7 +63,7 @@ class Progress:
 
     def line(self, seconds: float) -> str:
         """Megabytes done, rate and time left after `seconds`."""
-        rate = self.done / max(seconds, 1e-9)
+        rate = (self.done - self.start) / max(seconds, 1e-9)
         text = f"{self.name}: {self.done / 1e6:.0f}"
         if not self.total:
             return f"{text} MB, {rate / 1e6:.1f} MB/s"
