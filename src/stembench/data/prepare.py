@@ -137,7 +137,7 @@ def _read(dataset: Dataset, raw: Path) -> Rows:
     lazy = sources.load(dataset.source, raw)
     columns = lazy.collect_schema().names()
     column = dataset.split.column if isinstance(dataset.split, DaySplit) else None
-    leaks = sources.module(dataset.source.kind).LEAKS
+    leaks = sources.leaks(dataset.source)
     needed = encode.needed_columns(table, column, columns, leaks)
     lazy = lazy.with_row_index(encode.ROW, offset=1)
     if table.drop_duplicates:
