@@ -68,7 +68,7 @@ def check_source(dataset: str, kind: str, options: dict[str, Any]) -> list[str]:
         return [f"{where}.kind: unknown {kind!r}, one of {', '.join(known)}"]
     allowed = {
         name: argument
-        for function in ("generate", "load")
+        for function in ("generate", "leaks", "load")
         if _has(path, function)
         for name, argument in _keywords(path, None, function).items()
     }
@@ -156,7 +156,7 @@ def _type_fault(name: str, annotation: str, value: Any) -> str | None:
             return f"must be a number, not {value!r} (write 1.0e-4, not 1e-4)"
         if not math.isfinite(value):
             return f"must be a finite number, not {value!r}"
-        if name in ("shared", "specific") and value < 0:
+        if name in ("shared", "specific", "user_tail", "item_tail") and value < 0:
             return f"must be at least 0, not {value!r}"
         if name == "dropout" and not 0 <= value < 1:
             return f"must lie in [0, 1), not {value!r}"

@@ -18,7 +18,8 @@ class SourceModule(Protocol):
     """What a module of stembench.data.sources offers.
 
     LEAKS maps a column (or a pattern such as `p_*`) to the reason why it may not be an input
-    field. Some have `generate`, which makes the data, and `facts`, which counts for the manifest.
+    field. Some have `leaks`, which gives more of them by the options, `generate`, which makes the
+    data, and `facts`, which counts for the manifest.
     """
 
     LEAKS: dict[str, str]
@@ -55,5 +56,7 @@ def facts(source: params_schema.Source, root: Path) -> dict[str, Any]:
 
 def leaks(source: params_schema.Source) -> dict[str, str]:
     """Columns that may not be input fields, and why: those of the kind, then the entry's own."""
-    own: dict[str, str] = source.options.get("leaks") or {}
-    return module(source.kind).LEAKS | own
+    chosen = module(source.kind)
+    function = getattr(chosen, "leaks", None)
+    own: dict[str, str] = function(**options_for(function, source)) if function else {}
+    return chosen.LEAKS | own

@@ -32,8 +32,10 @@ def assign(frame: pl.DataFrame, split: Split, time: str | None = None) -> Codes:
         if time is None:
             raise StembenchError(f"split {split.name}: the rule time needs table.time")
         codes = _by_time(_numbers(frame, time, split.name), split)
-    else:
+    elif isinstance(split, DaySplit):
         codes = _by_day(_numbers(frame, split.column, split.name), split)
+    else:
+        raise StembenchError(f"split {split.name}: the rule {split.rule} is not known here")
     for code, part in enumerate(PARTS):
         if not (codes == code).any():
             raise StembenchError(

@@ -22,16 +22,18 @@ LEAKS: dict[str, str] = dict.fromkeys(["rating", "label"], "it is the user's ans
 _TYPES = {"token": pl.String, "token_seq": pl.String, "float": pl.Float64, "float_seq": pl.String}
 
 
-def load(
-    root: Path, *, prefix: str, parts: list[str] | None = None, leaks: dict[str, str] | None = None
-) -> pl.LazyFrame:
+def leaks(*, leaks: dict[str, str] | None = None) -> dict[str, str]:
+    """The entry's own: column (or a pattern such as `after_*`) -> why."""
+    return leaks or {}
+
+
+def load(root: Path, *, prefix: str, parts: list[str] | None = None) -> pl.LazyFrame:
     """Interactions with the features of their user and item.
 
     The id of a feature file is the one column that it shares with the interactions. Raises
     StembenchError for a missing .inter file, an unknown type, a ragged line, parts of different
     columns or an id that stands twice.
     """
-    del leaks  # read by stembench.data.source
     files = [root / f"{prefix}.{part}.inter" for part in parts or []] or [root / f"{prefix}.inter"]
     tables = [_scan(path) for path in files]
     for path, other in zip(files, tables, strict=True):

@@ -35,6 +35,11 @@ _NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?$"
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
+def leaks(*, leaks: dict[str, str] | None = None) -> dict[str, str]:
+    """The entry's own: column (or a pattern such as `after_*`) -> why."""
+    return leaks or {}
+
+
 def load(
     root: Path,
     *,
