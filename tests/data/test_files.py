@@ -72,3 +72,31 @@ def test_of_many_odd_lines_the_first_thousand_are_told(tmp_path: Path) -> None:
     found = ragged_lines(path, "\t")
     assert (found.rows, found.odd, len(found.lines)) == (3001, 3000, 1000)
     assert found.lines[-1] == (1001, 1)
+
+@pytest.mark.parametrize("chunk", [3, 7, 1 << 20])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n3,4\n", None),
+        ("a,b\n1,2\n3,4", None),
+        ('a,b\n"1,\n1",2\n3,"4"\n', None),
+        ("a\n1\n", None),
+        ("", None),
+        ("a,b\n1,2\n3\n4,5\n", "line 3: 1 cells"),
+        ("a,b\n1,2,3\n", "line 2: 3 cells"),
+        ("a,b\n1,2\n3", "line 3: 1 cells"),
+        ("a,b\n1,2\n\n", "line 3: 1 cells"),
+        ('a,b\n1,"2\n', "quoted cell does not end"),
+    ],
+)
+def test_a_ragged_table_is_refused(
+    text: str, message: str | None, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stembench.data.files.CHUNK", chunk)
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    if message is None:
+        check_rectangular(path, ",", '"')
+    else:
+        with pytest.raises(StembenchError, match=message):
+            check_rectangular(path, ",", '"')

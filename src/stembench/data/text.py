@@ -18,8 +18,8 @@ _LINE = "__line"
 Types = Mapping[str, type[pl.DataType]]
 
 
-def header(path: Path, separator: str, quote: str | None = None) -> list[str]:
-    """Cells of the first line. Raises StembenchError for no file, no text and a doubled name."""
+def first_line(path: Path, separator: str, quote: str | None = None) -> list[str]:
+    """Cells of the first line. Raises StembenchError for no file, or one that is no text."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             line = file.readline().rstrip("\r\n")
@@ -27,11 +27,16 @@ def header(path: Path, separator: str, quote: str | None = None) -> list[str]:
         raise StembenchError(f"{path} is missing: fetch the data set again") from None
     except UnicodeDecodeError:
         raise StembenchError(f"{path} is not UTF-8 text: convert it, or get it again") from None
-    names = next(csv.reader([line], delimiter=separator, quotechar=quote)) if quote else None
-    names = line.split(separator) if names is None else names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice and twice != [""]:
-        raise StembenchError(f"{path}: two columns are called {twice[0]}")
+    if quote is None:
+        return line.split(separator)
+    return next(csv.reader([line], delimiter=separator, quotechar=quote), [])
+
+
+def header(path: Path, separator: str, quote: str | None = None) -> list[str]:
+    """Names of the columns, as the first line says; StembenchError where one stands twice."""
+    names = first_line(path, separator, quote)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise StembenchError(f"{path}: two columns are called {twice[0]!r}")
     return names
 
 
@@ -76,7 +81,7 @@ def scan(
         raise StembenchError(
             f"{path}: {found.expected} columns, expected {len(types)}: {', '.join(types)}"
         )
-    if found.odd > max_ragged:
+    if found.odd > min(max_ragged, len(found.lines)):
         line, cells = found.lines[0]
         allowed = f", of which {max_ragged} may be dropped" if max_ragged else ""
         raise StembenchError(
@@ -105,7 +110,7 @@ def scan(
             row_index_offset=first,
             **options,
         )
-        .filter(~pl.col(_LINE).is_in([line for line, _ in found.lines]))
+        .filter(pl.all_horizontal(pl.col(_LINE) != line for line, _ in found.lines))
         .select(pl.col(name).cast(kind) for name, kind in types.items())
     )
 

@@ -68,7 +68,7 @@ def _scan(path: Path) -> pl.LazyFrame:
             f"{path} is missing: fetch the data set, or correct options.prefix or options.parts"
         )
     types: dict[str, type[pl.DataType]] = {}
-    for cell in text.header(path, "\t"):
+    for cell in text.first_line(path, "\t"):
         name, _, kind = cell.rpartition(":")
         if not name or kind not in _TYPES:
             raise StembenchError(

@@ -28,9 +28,7 @@ def load(root: Path, *, file: str = "final_track1_train.txt") -> pl.LazyFrame:
     Raises StembenchError for a missing file, another number of columns, a header, a ragged line.
     """
     path = root / file
-    if not path.is_file():
-        raise StembenchError(f"{path} is missing: fetch the data set again")
-    first = text.header(path, "\t")
+    first = text.first_line(path, "\t")
     if not all(cell.lstrip("-").isdigit() for cell in first):
         raise StembenchError(
             f"{path}: the first line holds {' '.join(first)[:80]!r}, not twelve integers: the "
