@@ -161,7 +161,8 @@ def _inferred(cells: pl.Series) -> type[pl.DataType]:
         return pl.String
     if values.str.contains(_INTEGER).all():
         return pl.Int64
-    return pl.Float64 if values.str.contains(_NUMBER).all() else pl.String
+    numbers = values.str.contains(_NUMBER).all() and values.str.contains(".", literal=True).any()
+    return pl.Float64 if numbers else pl.String
 
 
 def _with_folders(root: Path, files: list[Path], tables: list[pl.LazyFrame]) -> list[pl.LazyFrame]:
