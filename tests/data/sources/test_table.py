@@ -170,6 +170,9 @@ def test_ragged_lines_as_the_entry_says(tmp_path: Path) -> None:
         ({"a.csv": "u\n1\n"}, {"leaks": {"x": "y"}}, r"leaks: no column 'x', only u"),
         ({"a.csv": "u,i\n1,2\n"}, {"columns": ["u"]}, "2 columns, expected 1: u"),
         ({"d=1/a.csv": "u\n1\n", "a.csv": "u\n1\n"}, {}, "lies in folders d.*such without|without"),
+        ({"a.csv": ""}, {}, r"a\.csv is empty"),
+        ({"a.csv": "u\n1\n"}, {"separator": "::"}, "separator must be one ASCII character"),
+        ({"a.csv": "u\n1\n"}, {"quote": ""}, "quote must be one ASCII character"),
         ({"u=1/a.csv": "u\n1\n"}, {}, "u is a folder and a column"),
     ],
 )
@@ -192,3 +195,13 @@ def test_parquet_files_of_other_columns_are_told(tmp_path: Path) -> None:
 def test_leaks_of_an_entry_are_those_it_declares() -> None:
     assert table.leaks(leaks={"stay_*": "afterwards"}) == {"stay_*": "afterwards"}
     assert table.leaks() == {}
+
+
+def test_marks_of_other_programs_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    """A byte order mark, Windows line ends, a line end and quotes inside a quoted cell."""
+    text = '\ufeffuser,note\r\n1,"a,\r\nb"\r\n2,"say ""hi"""\r\n'
+    (tmp_path / "log.csv").write_bytes(text.encode())
+    assert read(tmp_path).rows() == [(1, "a,\r\nb"), (2, 'say "hi"')]
+    (tmp_path / "log.csv").write_bytes(b"user,caf\xe9\n1,2\n")
+    with pytest.raises(StembenchError, match="not UTF-8 text"):
+        table.load(tmp_path)

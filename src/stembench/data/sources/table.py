@@ -59,10 +59,13 @@ def load(
     that mean missing, besides empty ones. max_ragged: lines with another number of cells that may
     be dropped from a file.
 
-    Raises StembenchError for no file or another format, headers that differ between files, an
+    Raises StembenchError for no file, an empty one or another format, headers that differ between files, an
     unknown type, or a column of `types` or `leaks` that is not there.
     """
     types, leaks = types or {}, leaks or {}
+    for name, mark in (("separator", separator), ("quote", quote)):
+        if mark is not None and (len(mark) != 1 or not mark.isascii()):
+            raise StembenchError(f"options.{name} must be one ASCII character, not {mark!r}")
     files, kind = _files(root, format)
     if kind == "parquet":
         tables = [pl.scan_parquet(path, hive_partitioning=False) for path in files]
