@@ -168,7 +168,6 @@ class UserOrderSplit(Strict):
     rule: Literal["user_order"]
     valid: Fraction
     test: Fraction
-    unbiased: str | None = None
 
 
 class TrainTestSplit(Strict):
