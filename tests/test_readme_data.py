@@ -113,4 +113,4 @@ def test_what_leaks_is_refused(
     project(tmp_path, name, entry)
     with pytest.raises(StembenchError, match=message):
         CliRunner().invoke(app, ["split", name], catch_exceptions=False)
-    assert not (tmp_path / "data/splits").exists()
+    assert not (tmp_path / "data/splits" / name).exists()
