@@ -43,3 +43,12 @@ def load(source: params_schema.Source, root: Path) -> pl.LazyFrame:
     """The source's table."""
     function = module(source.kind).load
     return function(root, **options_for(function, source))
+
+
+def facts(source: params_schema.Source, root: Path) -> dict[str, Any]:
+    """What the source module has to tell of its files for the manifest; most have nothing."""
+    function = getattr(module(source.kind), "facts", None)
+    if function is None:
+        return {}
+    found: dict[str, Any] = function(root, **options_for(function, source))
+    return found
