@@ -76,29 +76,39 @@ class Mirror(Strict):
 
 
 class Archive(Strict):
-    """One file to fetch (searched first in the mirror folders) and the members to take from it."""
+    """One file to fetch, searched first in the mirror folders, and the members to take from it.
+
+    Without members the file, or a folder of that name, is itself the raw data. A member without a
+    checksum (null) rests on the archive's. `size` is in bytes, a folder's that of all its files.
+    A `manual` file is not downloaded but placed by hand; it alone may have no checksum.
+    """
 
     file: FileName
     sha256: Sha256 | None = None
     md5: Md5 | None = None
+    size: Positive | None = None
     mirrors: list[Mirror] = []
-    members: dict[str, Sha256] = Field(min_length=1)
+    members: dict[str, Sha256 | None] = {}
     page: str | None = None
+    licence: str | None = None
+    manual: bool = False
 
     @model_validator(mode="after")
     def _checksum(self) -> Self:
-        if self.sha256 is None and self.md5 is None:
+        if self.sha256 is None and self.md5 is None and not self.manual:
             raise ValueError("give the archive's `sha256` or `md5`")
         return self
 
 
 class Source(Strict):
-    """Raw files of a data set; `kind` names the module of data.sources that reads them."""
+    """Raw files of a data set; `kind` names the module of data.sources that reads them.
+
+    `rows`: how many rows the table must have, for files without a published checksum.
+    """
 
     kind: Name
     archives: list[Archive] = []
     options: dict[str, Any] = {}
-    #: Rows the table must have; for data without a published checksum.
     rows: Positive | None = None
 
 

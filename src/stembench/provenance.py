@@ -32,6 +32,7 @@ SPLIT_SOURCES = (
     "data/schema.py",
     "data/source.py",
     "data/split.py",
+    "data/text.py",
     "params_schema.py",
 )
 #: Files whose change can change the tables, and the report made from them.

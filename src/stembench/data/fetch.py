@@ -85,9 +85,9 @@ def _fetch_archive(dataset: str, archive: Archive, root: Path, folders: list[Pat
     logger.info("%s: %d files from %s in %s", dataset, len(names), archive.file, root)
 
 
-def _base_names(archive: Archive) -> dict[str, str]:
+def _base_names(archive: Archive) -> dict[str, str | None]:
     """Base name -> sha256. Members are put flat into one folder, so base names must differ."""
-    names: dict[str, str] = {}
+    names: dict[str, str | None] = {}
     for member, sha256 in archive.members.items():
         parts = PurePosixPath(member)
         if parts.is_absolute() or ".." in parts.parts or not parts.name:
@@ -98,8 +98,8 @@ def _base_names(archive: Archive) -> dict[str, str]:
     return names
 
 
-def _matches(path: Path, sha256: str) -> bool:
-    return path.is_file() and digest(path) == sha256
+def _matches(path: Path, sha256: str | None) -> bool:
+    return path.is_file() and (sha256 is None or digest(path) == sha256)
 
 
 # --- finding ---------------------------------------------------------------------------------
@@ -208,9 +208,9 @@ def _extract(path: Path, archive: Archive, folder: Path) -> None:
     try:
         with _open(path) as members:
             for name, file in members:
-                sha256 = missing.pop(name, None)
-                if sha256 is None:
+                if name not in missing:
                     continue
+                sha256 = missing.pop(name)
                 if file is None:
                     raise StembenchError(f"{path}: member {name} is not a regular file")
                 _write(file, folder / PurePosixPath(name).name, sha256, f"{path}: member {name}")
@@ -252,11 +252,11 @@ def _zip_stream(pack: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes] | Non
     return None if link or info.is_dir() else pack.open(info)
 
 
-def _write(file: IO[bytes], target: Path, sha256: str, where: str) -> None:
+def _write(file: IO[bytes], target: Path, sha256: str | None, where: str) -> None:
     value = hashlib.sha256()
     with file, target.open("wb") as out:
         while chunk := file.read(CHUNK):
             value.update(chunk)
             out.write(chunk)
-    if value.hexdigest() != sha256:
+    if sha256 is not None and value.hexdigest() != sha256:
         raise StembenchError(f"{where}: wrong sha256, expected {sha256}, seen {value.hexdigest()}")

@@ -126,7 +126,7 @@ def _read(name: str, dataset: Dataset, raw: Path, store: Store) -> tuple[Reader,
     also = [dataset.split.column] if isinstance(dataset.split, DaySplit) else []
     if (text := unbiased(dataset.split)) is not None:
         also += encode.row_expression("split.unbiased", text).meta.root_names()
-    needed = encode.needed_columns(table, also, columns, sources.module(source.kind).LEAKS)
+    needed = encode.needed_columns(table, also, columns, sources.leaks(source))
     reader = Reader(table, dataset.split, store)
     with Progress(f"{name}: reading", source.rows or 0, "rows") as progress:
         reader.read(lazy, needed, progress)
