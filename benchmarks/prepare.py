@@ -1,6 +1,6 @@
 """How fast and in how much memory a split is made from a raw file, by number of rows.
 
-    python benchmarks/prepare.py                     5, 20 and 40 million rows: minutes, 8 GB of disk
+    python benchmarks/prepare.py          5, 20 and 40 million rows: minutes, 8 GB of disk
     python benchmarks/prepare.py --rows 100000 200000
 
 Files are generated in the shape of TikTok's log: twelve tab-separated integers without a header,
@@ -198,6 +198,7 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
     parser.add_argument("--scratch", type=Path, default=Path("data/benchmark"))

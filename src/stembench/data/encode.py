@@ -45,9 +45,13 @@ def row_expression(where: str, text: str) -> pl.Expr:
 
 
 def needed_columns(
-    table: Table, also: Iterable[str | None], columns: list[str], leaks: Mapping[str, str]
+    table: Table,
+    split_column: str | None,
+    columns: list[str],
+    leaks: Mapping[str, str],
+    also: Iterable[str] = (),
 ) -> list[str]:
-    """Columns the split directory is made from, each once; `also` are those of the split rule.
+    """Columns the split directory is made from, each once; `also` are more that it must have.
 
     `columns` are those of the source, `leaks` its columns (or patterns such as `p_*`) that tell
     the outcome. Raises StembenchError for an unknown column and for a field that leaks.
@@ -59,7 +63,7 @@ def needed_columns(
         for column in expression.meta.root_names()
     }
     probabilities = dict.fromkeys((table.probabilities or {}).values())
-    wanted = [table.user, table.time, *also, *fields, *in_tasks, *probabilities]
+    wanted = [table.user, table.time, split_column, *also, *fields, *in_tasks, *probabilities]
     names = list(dict.fromkeys(name for name in wanted if name is not None))
     unknown = [name for name in names if name not in columns]
     if unknown:

@@ -123,10 +123,10 @@ def _read(name: str, dataset: Dataset, raw: Path, store: Store) -> tuple[Reader,
         facts = sources.facts(source, raw)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise StembenchError(f"{raw} cannot be read: {error}") from None
-    also = [dataset.split.column] if isinstance(dataset.split, DaySplit) else []
-    if (text := unbiased(dataset.split)) is not None:
-        also += encode.row_expression("split.unbiased", text).meta.root_names()
-    needed = encode.needed_columns(table, also, columns, sources.leaks(source))
+    column = dataset.split.column if isinstance(dataset.split, DaySplit) else None
+    text = unbiased(dataset.split)
+    also = encode.row_expression("split.unbiased", text).meta.root_names() if text else []
+    needed = encode.needed_columns(table, column, columns, sources.leaks(source), also)
     reader = Reader(table, dataset.split, store)
     with Progress(f"{name}: reading", source.rows or 0, "rows") as progress:
         reader.read(lazy, needed, progress)
