@@ -169,6 +169,15 @@ class Labels:
             self._faults[where] = (before + count, row, value)
 
 
+def labels(frame: pl.DataFrame, table: Table) -> NDArray[np.uint8]:
+    """Labels (N, T) of a table that is in memory; see Labels for what is refused."""
+    reader = Labels(table)
+    reader.check(frame.head(0))
+    found = reader.read(frame)
+    reader.finish()
+    return found
+
+
 def _tree(expression: pl.Expr) -> str:
     """The expression's tree as JSON."""
     text: str = expression.meta.serialize(format="json")

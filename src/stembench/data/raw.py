@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
-from stembench.data.files import digest
+from stembench.data.files import CHUNK
 from stembench.errors import StembenchError
 from stembench.params_schema import Source
 
@@ -40,6 +42,7 @@ class RawFiles:
                 "remove them"
             )
         self._pool = ThreadPoolExecutor(1)
+        self._stop = threading.Event()
         self._sums: Future[dict[str, str]] | None = None
 
     def __enter__(self) -> Self:
@@ -56,7 +59,8 @@ class RawFiles:
             if error is None or isinstance(error, StembenchError):
                 self.sha256()
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._stop.set()
+            self._pool.shutdown()
 
     def sha256(self) -> dict[str, str]:
         """File -> sha256, names relative to the raw folder.
@@ -73,13 +77,22 @@ class RawFiles:
         seen = {}
         for path in self._files:
             file = path.relative_to(self._raw).as_posix()
-            seen[file] = digest(path)
+            seen[file] = self._digest(path)
+            if self._stop.is_set():
+                return {}
             expected = self._expected.get(file)
             if expected is not None and seen[file] != expected:
                 raise StembenchError(
                     f"{path}: wrong sha256, expected {expected}, seen {seen[file]}: {self._again}"
                 )
         return seen
+
+    def _digest(self, path: Path) -> str:
+        value = hashlib.sha256()
+        with path.open("rb") as file:
+            while (chunk := file.read(CHUNK)) and not self._stop.is_set():
+                value.update(chunk)
+        return value.hexdigest()
 
 
 def _walk(raw: Path) -> list[Path]:
