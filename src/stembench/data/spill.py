@@ -16,34 +16,34 @@ FILES = 1 << _BITS
 
 
 class Spill:
-    """64 files of records of `width` 64-bit numbers, each in the order in which they came."""
+    """Up to 64 files of records of `width` 64-bit numbers, each in the order in which they came."""
 
     def __init__(self, folder: Path, width: int) -> None:
         folder.mkdir()
-        self._files = [Block(folder / str(number), width) for number in range(FILES)]
-        self._chunks = [0] * FILES
+        self._folder, self._width = folder, width
+        self._files: dict[int, Block] = {}
 
     def add(self, records: NDArray[np.uint64]) -> None:
         """Records (N, width); those whose first number is equal come into one file.
 
         The first number should be well mixed: its top bits choose the file.
         """
-        file = (records[:, 0] >> np.uint64(64 - _BITS)).astype(np.uint8)
-        order = np.argsort(file, kind="stable")
-        bounds = np.searchsorted(file[order], np.arange(FILES + 1))
+        chosen = (records[:, 0] >> np.uint64(64 - _BITS)).astype(np.uint8)
+        order = np.argsort(chosen, kind="stable")
+        bounds = np.searchsorted(chosen[order], np.arange(FILES + 1))
         ranked = records[order]
         for number in np.flatnonzero(np.diff(bounds)).tolist():
+            if number not in self._files:
+                self._files[number] = Block(self._folder / str(number), self._width)
             self._files[number].append(ranked[bounds[number] : bounds[number + 1]])
-            self._chunks[number] += 1
 
     def groups(self) -> Iterator[NDArray[np.uint64]]:
         """The records of each file that has some."""
-        for file, chunks in zip(self._files, self._chunks, strict=True):
-            if chunks:
-                yield np.concatenate([file.read(index) for index in range(chunks)])
+        for file in self._files.values():
+            yield np.concatenate([file.read(index) for index in range(file.chunks)])
 
     def close(self) -> None:
-        for file in self._files:
+        for file in self._files.values():
             file.close()
 
 

@@ -78,6 +78,10 @@ class _File:
         self._end = 0
         self._chunks: list[_Chunk] = []
 
+    @property
+    def chunks(self) -> int:
+        return len(self._chunks)
+
     def close(self) -> None:
         self._file.close()
 
