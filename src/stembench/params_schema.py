@@ -119,6 +119,16 @@ class Bag(Strict):
     length: Positive
 
 
+class Numeric(Strict):
+    """A field of numbers in buckets: equally full ones, or equally wide ones of log(1 + |x|).
+
+    The edges come from the training rows.
+    """
+
+    buckets: Annotated[int, Field(ge=2, le=10_000)]
+    scale: Literal["quantile", "log"]
+
+
 class Roles(Strict):
     """Columns used as input fields, by role."""
 
@@ -135,6 +145,7 @@ class Table(Strict):
     tasks: dict[Name, str] = Field(min_length=1)
     time: str | None = None
     bags: dict[str, Bag] = {}
+    numeric: dict[str, Numeric] = {}
     min_count: Positive = 1
     min_counts: dict[str, Positive] = {}
     drop_duplicates: bool = False
@@ -151,27 +162,11 @@ class RandomSplit(Strict):
     seed: Seed
 
 
-class TimeSplit(Strict):
-    """Global cut by the `time` column; a cut never parts rows of one time stamp."""
-
-    name: Name
-    rule: Literal["time"]
-    valid: Fraction
-    test: Fraction
-    unbiased: str | None = None
-
-
-class UserOrderSplit(Strict):
-    """The last rows of each user, by `time` or, without one, by the order of the table."""
-
-    name: Name
-    rule: Literal["user_order"]
-    valid: Fraction
-    test: Fraction
-
-
 class TrainTestSplit(Strict):
-    """As published: scikit-learn's train_test_split twice, `valid` of what `test` leaves."""
+    """scikit-learn's train_test_split: `test` of all rows, then `valid` of what is left.
+
+    Both with `seed` and in the table's order, as much published code does.
+    """
 
     name: Name
     rule: Literal["train_test_split"]
@@ -180,8 +175,34 @@ class TrainTestSplit(Strict):
     seed: Seed
 
 
+class UserOrderSplit(Strict):
+    """The last rows of each user, by the `time` column or, without one, in the table's order."""
+
+    name: Name
+    rule: Literal["user_order"]
+    valid: Fraction
+    test: Fraction
+
+
+class TimeSplit(Strict):
+    """Global cut by the `time` column; a cut never parts rows of one time stamp.
+
+    Rows that the SQL expression `unbiased` picks, such as random exposures, come into none of the
+    three parts: those of the test period form a part of their own, the others are dropped.
+    """
+
+    name: Name
+    rule: Literal["time"]
+    valid: Fraction
+    test: Fraction
+    unbiased: str | None = None
+
+
 class DaySplit(Strict):
-    """Days up to and including each boundary, as integers yyyymmdd in `column`."""
+    """Days up to and including each boundary, as integers yyyymmdd in `column`.
+
+    `unbiased` as in TimeSplit.
+    """
 
     name: Name
     rule: Literal["days"]
@@ -199,7 +220,7 @@ class DaySplit(Strict):
 
 
 Split = Annotated[
-    RandomSplit | TimeSplit | UserOrderSplit | TrainTestSplit | DaySplit,
+    RandomSplit | TrainTestSplit | UserOrderSplit | TimeSplit | DaySplit,
     Field(discriminator="rule"),
 ]
 
