@@ -174,7 +174,8 @@ def _markdown(table: list[dict[str, Any]]) -> str:
     ]
     lines += [
         f"| {row['rows']:,} | {row['raw_mb']:,.0f} | {row['split_mb']:,.0f} | "
-        f"{row['seconds']:.1f} | {row['cpu_seconds']:.1f} | {row['rows_per_s']:,} | {row['peak_rss_mb']:,} |"
+        f"{row['seconds']:.1f} | {row['cpu_seconds']:.1f} | {row['rows_per_s']:,} | "
+        f"{row['peak_rss_mb']:,} |"
         for row in table
     ]
     if len(table) > 1:

@@ -56,7 +56,7 @@ def test_the_file_has_the_shape_of_the_log(
     frame = pl.read_csv(tmp_path / "a", separator="\t", has_header=False, new_columns=names)
     assert frame.shape == (20_000, 12)
     assert all(dtype == pl.Int64 for dtype in frame.dtypes)
-    counts = frame["item_id"].value_counts(sort=True)["count"]
+    counts = frame["music_id"].value_counts(sort=True)["count"]
     assert counts.head(len(counts) // 10).sum() > 0.3 * len(frame)
     for task, rate in benchmark.RATES.items():
         assert frame[task].mean() == pytest.approx(rate, rel=0.2)
