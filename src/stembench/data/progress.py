@@ -10,9 +10,17 @@ from typing import Literal, Self
 
 from rich import progress as bars
 from rich.console import Console
+from rich.text import Text
 
 logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
+
+
+class _Rows(bars.ProgressColumn):
+    """Rows done and their rate."""
+
+    def render(self, task: bars.Task) -> Text:
+        return Text(f"{task.completed:,.0f} rows, {task.speed or 0:,.0f} rows/s")
 
 
 class Progress:
@@ -26,11 +34,8 @@ class Progress:
             self._bar = bars.Progress(
                 bars.TextColumn("{task.description}"),
                 bars.BarColumn(),
-                *(
-                    [bars.DownloadColumn(), bars.TransferSpeedColumn()]
-                    if unit == "bytes"
-                    else [bars.TextColumn("{task.completed:,.0f} rows, {task.speed:,.0f} rows/s")]
-                ),
+                *([_Rows()] if unit == "rows" else []),
+                *([] if unit == "rows" else [bars.DownloadColumn(), bars.TransferSpeedColumn()]),
                 bars.TimeRemainingColumn(),
                 console=Console(stderr=True),
             )

@@ -137,7 +137,7 @@ def time_ranges(rows: Rows, codes: Codes) -> dict[str, tuple[int, int]]:
             low, high = int(mine.min()), int(mine.max())
             known = ranges.get(EVERY_PART[code], (low, high))
             ranges[EVERY_PART[code]] = min(low, known[0]), max(high, known[1])
-    return ranges
+    return {part: ranges[part] for part in EVERY_PART if part in ranges}
 
 
 def random_codes(rows: int, split: RandomSplit) -> Codes:
