@@ -26,6 +26,9 @@ app = typer.Typer(
     "folder; `snakemake --cores N` calls these commands in the right order.",
 )
 
+data_app = typer.Typer(no_args_is_help=True, help="Make a data set's split, or show it.")
+app.add_typer(data_app, name="data")
+
 RAW, SPLITS, RESULTS = Path("data/raw"), Path("data/splits"), Path("results")
 DATABASE = "sqlite:///mlflow.db"
 
@@ -82,8 +85,8 @@ def split(dataset: DatasetName) -> None:
     split_dataset(dataset, _entry(dataset, params.load()), RAW / dataset, SPLITS / dataset)
 
 
-@app.command()
-def data(
+@data_app.command("make")
+def data_make(
     dataset: DatasetName,
     stamp: Annotated[
         Path | None, typer.Option(help="write the split's name and hash here, as JSON")

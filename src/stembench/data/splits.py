@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
 
-PartName = Literal["train", "valid", "test"]
+PartName = Literal["train", "valid", "test", "unbiased"]
+#: The parts that every split has; `unbiased` (randomly exposed items) is one more that some have.
 PARTS: tuple[PartName, ...] = ("train", "valid", "test")
 
 
@@ -36,7 +37,7 @@ class Part:
 
 
 class SplitDirectory:
-    """`data/splits/<dataset>`: schema.json, manifest.json and the arrays of the three parts."""
+    """`data/splits/<dataset>`: schema.json, manifest.json and the arrays of its parts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,9 +51,14 @@ class SplitDirectory:
         except (FileNotFoundError, json.JSONDecodeError) as error:
             raise StembenchError(
                 f"{self.path / 'manifest.json'} cannot be read ({error}): delete {self.path} and "
-                f"make the split again with `stembench data {self.path.name}`"
+                f"make the split again with `stembench data make {self.path.name}`"
             ) from None
         return manifest
+
+    @property
+    def has_unbiased(self) -> bool:
+        """Whether there is a part of rows with randomly exposed items, of the test's period."""
+        return "unbiased" in self.manifest["rows"]
 
     def part(self, name: PartName) -> Part:
         """Map the arrays of one part.
@@ -88,4 +94,4 @@ def _load(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArra
 
 def _again(path: Path) -> str:
     split = path.parent.parent
-    return f"delete {split} and make the split again with `stembench data {split.name}`"
+    return f"delete {split} and make the split again with `stembench data make {split.name}`"

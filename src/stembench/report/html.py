@@ -141,15 +141,25 @@ def _block(block: Block) -> dict[str, Any]:
     }
 
 
-def _comparisons(results: Results, dataset: str) -> list[dict[str, Any]]:
-    raw = results.main_comparison
+def _comparisons(results: Results, dataset: str, bucket: str = "all") -> list[dict[str, Any]]:
+    raw = results.comparison_on(bucket)
     verdicts = raw.loc[raw["dataset"] == dataset, "verdict"]
     return [
         {"task": task, "other": other, "numbers": numbers, "words": words, "verdict": verdict}
         for (task, other, numbers, words), verdict in zip(
-            tables.comparison_rows(results, dataset), verdicts, strict=True
+            tables.comparison_rows(results, dataset, bucket), verdicts, strict=True
         )
     ]
+
+
+def _unbiased(results: Results, dataset: str) -> dict[str, Any]:
+    """The same tables on randomly exposed items."""
+    return {
+        "line": content.unbiased_line(results, dataset),
+        "main": _block(content.block(results, dataset, ["unbiased_auc", "unbiased_gauc"])),
+        "kept": content.gauc_line(results, dataset, "unbiased"),
+        "comparison": _comparisons(results, dataset, "unbiased"),
+    }
 
 
 def _cost(results: Results) -> list[list[str]]:
@@ -189,6 +199,7 @@ def _context(results: Results) -> dict[str, Any]:
             "main": _block(content.block(results, dataset, ["auc", "gauc"])),
             "other": _block(content.block(results, dataset, ["logloss", "calibration"])),
             "comparison": _comparisons(results, dataset),
+            "unbiased": _unbiased(results, dataset) if results.has_unbiased(dataset) else None,
         }
         for dataset in results.datasets
     ]
