@@ -201,8 +201,8 @@ def unbiased_line(results: Results, dataset: str) -> str:
     size = f"{counts[0].n_rows:,.0f} rows of {counts[0].n_users:,.0f} users" if counts else "rows"
     return (
         f"On randomly exposed items: {size} of the test's period whose items were drawn at random, "
-        "not chosen by a recommender; none of them was trained on. Marks as above, adjusted as a "
-        "family of their own."
+        "not chosen by a recommender; none of them was trained on. The comparisons there are "
+        "adjusted as a family of their own."
     )
 
 

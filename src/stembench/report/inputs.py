@@ -88,7 +88,7 @@ class Results:
         return bool((mine["metric"] == "unbiased_auc").any())
 
     def comparison_on(self, bucket: str) -> pd.DataFrame:
-        """Reference against every other model by AUC: `all` test rows, or those of the part `unbiased`.
+        """Reference against every other model by AUC, on `all` test rows or the part `unbiased`.
 
         One row per data set × task × other model, in the suite's order; what was not compared has
         NaN statistics and the verdict "missing".

@@ -212,12 +212,11 @@ def comparison(
         )
         notes = [escape(note), escape(content.test_line(results)), *_source(results, dataset)]
         where = " on randomly exposed items" if unbiased else ""
+        kind = "unbiased-comparison" if unbiased else "comparison"
         notes += [escape(content.unbiased_line(results, dataset))] if unbiased else []
         parts.append(
             _table(
-                f"tab:{results.suite}-{dataset}-{'unbiased-' if unbiased else ''}comparison".replace(
-                    "_", "-"
-                ),
+                f"tab:{results.suite}-{dataset}-{kind}".replace("_", "-"),
                 f"{reference} against every other model{where}: {_about(results, dataset)}.",
                 tabular if lines else ["missing: nothing to compare."],
                 notes,
