@@ -100,6 +100,34 @@ def data_make(
     make_split(dataset, SPLITS / dataset, stamp)
 
 
+@data_app.command("show")
+def data_show(
+    dataset: DatasetName,
+    html: Annotated[Path | None, typer.Option(help="write the HTML data card here")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write the figures here, as JSON")
+    ] = None,
+) -> None:
+    """Show what is in a data set's split: sizes, rates, users, labels, vocabularies, sources."""
+    from stembench import params
+    from stembench.data.card import dataset_facts
+    from stembench.data.splits import SplitDirectory
+    from stembench.provenance import write_json
+
+    entry = _entry(dataset, params.load())
+    facts = dataset_facts(SplitDirectory(SPLITS / dataset), entry.source)
+    if html is not None:
+        from stembench.report.card_html import write_card
+
+        typer.echo(f"data card: {write_card(facts, html)}")
+    if json_file is not None:
+        write_json(json_file, facts)
+    if html is None and json_file is None:
+        from stembench.report.card_text import print_card
+
+        print_card(facts)
+
+
 @app.command()
 def train(
     dataset: DatasetName,

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stembench.report import answers, content, names, tables
+from stembench.report import answers, card, content, names, tables
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results, read_results, records, write_text
 
@@ -175,6 +175,19 @@ def _cost(results: Results) -> list[list[str]]:
     return rows
 
 
+def _cards(results: Results) -> list[dict[str, Any]]:
+    """Key facts of the data sets whose card lies beside the report, and the way to it."""
+    return [
+        {
+            "name": names.dataset(dataset),
+            "link": f"data_cards/{dataset}.html",
+            "kind": card.kind_line(facts),
+            "facts": card.key_facts(facts),
+        }
+        for dataset, facts in card.read_cards(results.root, results.datasets).items()
+    ]
+
+
 def _splits(results: Results) -> list[list[str]]:
     rows = []
     for dataset in results.datasets:
@@ -222,6 +235,7 @@ def _context(results: Results) -> dict[str, Any]:
         "comparison_note": tables.comparison_note(results),
         "test": content.test_line(results),
         "figures": _figures(results),
+        "cards": _cards(results),
         "cost_header": ["Data set", "Model", "seeds", *(title for _, title, _ in _COST)],
         "cost": _cost(results),
         "splits": _splits(results),
