@@ -18,7 +18,7 @@ from stembench.data.splits import PARTS, Part, PartName, SplitDirectory
 from stembench.params_schema import Source
 
 #: Cells of the field matrix that are in memory at a time.
-BLOCK_CELLS = 1 << 22
+BLOCK_CELLS = 1 << 21
 QUANTILES = {"p10": 0.1, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}
 
 Counts = NDArray[np.int64]

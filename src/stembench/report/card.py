@@ -19,6 +19,9 @@ _RULES = {
     "user_order": "the last rows of each user",
     "train_test_split": "as published, by scikit-learn's train_test_split",
 }
+#: Keys of a rule in the order in which they are told; others follow.
+_ORDER = ("column", "by", "train_until", "valid_until", "test_until", "valid", "test", "seed")
+_QUANTILES = ("min", "p10", "p25", "p50", "p75", "p90", "p99", "max")
 _LEFT_OUT = {
     "rows_read": "rows read",
     "duplicates_dropped": "duplicate rows dropped",
@@ -65,7 +68,8 @@ def rule_line(facts: Facts) -> str:
     rule = dict(facts["rule"])
     kind = rule.pop("rule", "")
     rule.pop("name", None)
-    told = ", ".join(f"{key} {value}" for key, value in rule.items() if value is not None)
+    keys = sorted(rule, key=lambda key: (_ORDER.index(key) if key in _ORDER else 9, key))
+    told = ", ".join(f"{key} {rule[key]}" for key in keys if rule[key] is not None)
     words = _RULES.get(kind, kind) or "rule unknown"
     return f"{facts['split']}: {words}{f' ({told})' if told else ''}"
 
@@ -136,8 +140,8 @@ def users_grid(facts: Facts) -> Grid:
     quantiles = facts["activity"]["quantiles"]
     return Grid(
         "Rows per user: quantiles over users",
-        list(quantiles),
-        [[f"{value:,}" for value in quantiles.values()]],
+        list(_QUANTILES),
+        [[f"{quantiles[name]:,}" for name in _QUANTILES]] if quantiles else [],
         (),
     )
 

@@ -123,5 +123,5 @@ def _unknown(facts: Facts, parts: list[str]) -> Markup:
         rows,
         "Bars: share of values without an id of their own, by field and part; fields without any "
         "are left out. The numbers are in the table of fields.",
-        top=1.0,
+        first=1,  # the colours that the parts have in the other charts
     )

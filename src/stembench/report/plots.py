@@ -32,14 +32,13 @@ def _rect(x: float, y: float, width: float, height: float, kind: str, title: str
 
 
 def bars(
-    rows: Sequence[tuple[str, Sequence[tuple[float | None, str]]]], label: str, top: float = 0.0
+    rows: Sequence[tuple[str, Sequence[tuple[float | None, str]]]], label: str, first: int = 0
 ) -> Markup:
-    """Horizontal bars: (name, [(value, its text) per series]) a row; series keep their colours.
+    """Horizontal bars: (name, [(value, its text) per series]) a row; a value of None has no bar.
 
-    top: value of a full bar; 0 takes the largest there is. A value of None has no bar.
+    The longest bar is the largest value. first: colour of the first series.
     """
-    values = [value for _, cells in rows for value, _ in cells if value is not None]
-    top = top or max([*values, 0.0]) or 1.0
+    top = max([value or 0.0 for _, cells in rows for value, _ in cells] or [0.0]) or 1.0
     # 6 units a letter; what is left of the width is the bars'.
     left = min(150, 8 + 6 * max((len(name) for name, _ in rows), default=0))
     right = 8 + 6 * max((len(text) for _, cells in rows for _, text in cells), default=0)
@@ -50,7 +49,9 @@ def bars(
         for series, (value, text) in enumerate(cells):
             at = y + (height - (_BAR + 2) * len(cells)) / 2 + (_BAR + 2) * series + 1
             long = 0.0 if value is None else (WIDTH - left - right) * min(value / top, 1.0)
-            body.append(_rect(left, at, max(long, 0.5), _BAR, f"s{series}", f"{name}: {text}"))
+            body.append(
+                _rect(left, at, max(long, 0.5), _BAR, f"s{series + first}", f"{name}: {text}")
+            )
             body.append(_text(left + long + 4, at + _BAR - 0.5, text, kind="small"))
         y += height + _GAP
     return _svg(y, label, body)
