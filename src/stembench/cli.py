@@ -255,6 +255,33 @@ def list_(suite: SuiteName = None) -> None:
     typer.echo(overview(settings, settings.select(suite), RESULTS, SPLITS))
 
 
+@app.command()
+def plan(
+    suite: SuiteName = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="cells at a time [default: all cores]")
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="measure the speed of each model by a few steps, for the times")
+    ] = True,
+    seconds: Annotated[float, typer.Option(min=1, help="time for the calibration")] = 40.0,
+) -> None:
+    """Print what a suite will need before anything is downloaded: disk, memory, time, missing files."""
+    from stembench import params, plan_speed
+    from stembench.plan import needs, survey
+    from stembench.plan_text import print_plan
+
+    settings = params.load()
+    chosen = settings.select(suite)
+    data = survey(settings, chosen, RAW, SPLITS)
+    by_name = {each.name: each for each in data}
+    cells = needs(settings, chosen, data)
+    work = [(spec, by_name[need.dataset]) for need, spec in cells]
+    speeds = plan_speed.calibrate(work, seconds) if calibrate else {}
+    sizes = [(need, spec["train"]["batch_size"]) for need, spec in cells]
+    print_plan(chosen.name, data, sizes, speeds, cores or os.cpu_count() or 1)
+
+
 @app.command(hidden=True)
 def where(suite: SuiteName = None) -> None:
     """Say where the results of a suite are."""
