@@ -266,7 +266,7 @@ def plan(
     ] = True,
     seconds: Annotated[float, typer.Option(min=1, help="time for the calibration")] = 40.0,
 ) -> None:
-    """Print what a suite will need before anything is downloaded: disk, memory, time, missing files."""
+    """Print what a suite will need: rows, disk, memory, time, and files missing by hand."""
     from stembench import params, plan_speed
     from stembench.plan import needs, survey
     from stembench.plan_text import print_plan

@@ -132,7 +132,7 @@ def data_of(name: str, entry: Dataset, raw: Path, split: Path, folders: list[Pat
         rows,
         schema,
         known,
-        "split made" if known == "its split" else ", ".join(dict.fromkeys(states)) or "no archive",
+        "split made" if known == "its split" else _states(states, entry),
         download if "download" in states or missing else 0.0,
         there or (expected.raw_mb * 1e6 if expected and expected.raw_mb else None),
         split_bytes(rows, schema, entry.table.probabilities is not None),
@@ -254,6 +254,12 @@ def suite_seconds(cells: list[tuple[float, int]], cores: int) -> float:
     if not cells:
         return 0.0
     return max(sum(s * n for s, n in cells) / cores, max(s for s, _ in cells))
+
+
+def _states(states: list[str], entry: Dataset) -> str:
+    if states:
+        return ", ".join(dict.fromkeys(states))
+    return "generated here" if entry.source.kind == "synthetic" else "no archive named"
 
 
 def _state(archive: Archive, raw: Path, folders: list[Path]) -> str:

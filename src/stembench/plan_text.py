@@ -153,10 +153,22 @@ def _totals(
     )
     return [
         *lines,
-        f"Time with --cores {cores}: about {duration(typical)} if the best epoch is the "
-        f"{plan.TYPICAL_BEST}rd, as is typical on large logs; at most {duration(longest)}, if every "
-        "cell uses all its epochs. Measured by a few real steps on random ids, now, on this "
-        "machine; preparation of the data and cells that slow each other down are not counted.",
+        f"Time with --cores {cores}: about {duration(typical)} if a cell's best epoch is number "
+        f"{plan.TYPICAL_BEST} (an assumption; small data sets take more), at most "
+        f"{duration(longest)} if every cell uses all its epochs. Measured now, by a few real steps "
+        "on random ids. Not counted: preparation of the data, and cells that slow each other down.",
+        *_busy(),
+    ]
+
+
+def _busy() -> list[str]:
+    """A warning where other processes took part of the measured time."""
+    load, there = os.getloadavg()[0], os.cpu_count() or 1
+    if load < 1.2 * there:
+        return []
+    return [
+        f"WARNING: the machine is busy (load {load:.1f} on {there} cores): these times are those of "
+        "a slower machine. Run the plan again when it is idle."
     ]
 
 
