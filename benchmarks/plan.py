@@ -51,10 +51,10 @@ def main() -> None:
             batch, speed = spec["train"]["batch_size"], speeds[need.dataset, need.model]
             guess = plan.cell_seconds(need, data[need.dataset], batch, speed, run["epochs_run"])
             factors.append(guess / seconds)
-            lines.append(
-                f"| {need.dataset} | {need.model} | {run['epochs_run']} | {guess:.1f} | {seconds:.1f}"
-                f" | {factors[-1]:.2f} | {need.peak / 1e6:.0f} | {run['peak_memory_mb']:.0f} |"
-            )
+            times = f"{guess:.1f} | {seconds:.1f} | {factors[-1]:.2f}"
+            memory = f"{need.peak / 1e6:.0f} | {run['peak_memory_mb'] * 1.048576:.0f}"
+            name = f"{need.dataset} | {need.model} | {run['epochs_run']}"
+            lines.append(f"| {name} | {times} | {memory} |")
     finally:
         shutil.rmtree(Path("results") / OUT, ignore_errors=True)
     middle = math.exp(sum(map(math.log, factors)) / len(factors))

@@ -167,8 +167,8 @@ def _busy() -> list[str]:
     if load < 1.2 * there:
         return []
     return [
-        f"WARNING: the machine is busy (load {load:.1f} on {there} cores): these times are those of "
-        "a slower machine. Run the plan again when it is idle."
+        f"WARNING: the machine is busy (load {load:.1f} on {there} cores): these times are those "
+        "of a slower machine. Run the plan again when it is idle."
     ]
 
 
