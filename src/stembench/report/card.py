@@ -82,7 +82,7 @@ def key_facts(facts: Facts) -> list[tuple[str, str]]:
     found = [
         ("rows", f"{facts['rows']:,}"),
         ("users", f"{facts['users']:,}"),
-        ("items", f"{facts['items']:,}" if facts["item_field"] else "n/a"),
+        ("items with an id", f"{facts['items']:,}" if facts["item_field"] else "n/a"),
         ("positive rates", ", ".join(f"{names.task(t)} {percent(r)}" for t, r in rates.items())),
         ("fields", f"{len(facts['fields'])}"),
         ("rows per user", f"{facts['activity']['mean']:.4g} on average"),
