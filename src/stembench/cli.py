@@ -264,7 +264,7 @@ def plan(
     calibrate: Annotated[
         bool, typer.Option(help="measure the speed of each model by a few steps, for the times")
     ] = True,
-    seconds: Annotated[float, typer.Option(min=1, help="time for the calibration")] = 40.0,
+    seconds: Annotated[float, typer.Option(min=1, help="time for the calibration")] = 30.0,
 ) -> None:
     """Print what a suite will need: rows, disk, memory, time, and files missing by hand."""
     from stembench import params, plan_speed

@@ -173,8 +173,11 @@ def _schema(name: str, entry: Dataset, rows: int) -> tuple[Schema, list[str]]:
         keys = {next(iter(columns), None) for columns in (table.fields.user, table.fields.item)}
         guess = {c: max(IDS, rows // ROWS_PER_ID) if c in keys else IDS for c in others}
         ids |= guess
-        told = ", ".join(f"{count:,} for {column}" for column, count in guess.items())
-        assumed = [f"unknown: vocabulary of {len(others)} fields; assumed {told}"]
+        told = [f"{count:,} for {column}" for column, count in guess.items() if column in keys]
+        rest = [column for column in others if column not in keys]
+        shown = ", ".join(rest[:4]) + (f" and {len(rest) - 4} more" if len(rest) > 4 else "")
+        told += [f"{IDS:,} each for {shown}"] if rest else []
+        assumed = [f"unknown: vocabulary of {len(others)} fields; assumed {', '.join(told)}"]
     fields = []
     for column, role in roles.items():
         bag = table.bags.get(column)

@@ -156,19 +156,20 @@ def _totals(
         f"Time with --cores {cores}: about {duration(typical)} if a cell's best epoch is number "
         f"{plan.TYPICAL_BEST} (an assumption; small data sets take more), at most "
         f"{duration(longest)} if every cell uses all its epochs. Measured now, by a few real steps "
-        "on random ids. Not counted: preparation of the data, and cells that slow each other down.",
+        "on random ids, for a machine that does nothing else. Not counted: preparation of the data, "
+        "and cells that slow each other down.",
         *_busy(),
     ]
 
 
 def _busy() -> list[str]:
-    """A warning where other processes took part of the measured time."""
+    """A warning where other processes would take part of the time."""
     load, there = os.getloadavg()[0], os.cpu_count() or 1
     if load < 1.2 * there:
         return []
     return [
-        f"WARNING: the machine is busy (load {load:.1f} on {there} cores): these times are those "
-        "of a slower machine. Run the plan again when it is idle."
+        f"WARNING: the machine is busy (load {load:.1f} on {there} cores): while it is, cells take "
+        "longer than that."
     ]
 
 
