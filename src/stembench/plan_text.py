@@ -156,8 +156,8 @@ def _totals(
         f"Time with --cores {cores}: about {duration(typical)} if a cell's best epoch is number "
         f"{plan.TYPICAL_BEST} (an assumption; small data sets take more), at most "
         f"{duration(longest)} if every cell uses all its epochs. Measured now, by a few real steps "
-        "on random ids, for a machine that does nothing else. Not counted: preparation of the data, "
-        "and cells that slow each other down.",
+        "on random ids, for a machine that does nothing else. Not counted: preparation of the "
+        "data, and cells that slow each other down.",
         *_busy(),
     ]
 
