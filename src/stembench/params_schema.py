@@ -269,6 +269,28 @@ Split = Annotated[
 ]
 
 
+class Expected(Strict):
+    """Size of a data set as published: what `stembench plan` goes by until its split is made.
+
+    parts: rows of each part, where the split's rule does not tell them from `rows`; ids: distinct
+    values of single fields; other_ids: of all other fields together; sizes in MB of 10^6 bytes.
+    Nothing but the plan reads this.
+    """
+
+    rows: Positive
+    parts: dict[Literal["train", "valid", "test"], Positive] = {}
+    ids: dict[str, Positive] = {}
+    other_ids: Positive | None = None
+    download_mb: float | None = Field(default=None, gt=0)
+    raw_mb: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _all_parts(self) -> Self:
+        if self.parts and len(self.parts) < 3:
+            raise ValueError("parts: give the rows of train, valid and test")
+        return self
+
+
 class Dataset(Strict):
     """A data set: where it comes from, what is taken of it, how it is split."""
 
@@ -277,6 +299,7 @@ class Dataset(Strict):
     split: Split
     train: PartialTrain = PartialTrain()
     args: dict[str, Any] = {}
+    expected: Expected | None = None
 
     @model_validator(mode="after")
     def _fractions(self) -> Self:
