@@ -134,11 +134,15 @@ class Archive(Strict):
 
 
 class Source(Strict):
-    """Raw files of a data set; `kind` names the module of data.sources that reads them."""
+    """Raw files of a data set; `kind` names the module of data.sources that reads them.
+
+    `rows`: how many rows the table must have, for files without a published checksum.
+    """
 
     kind: Name
     archives: list[Archive] = []
     options: dict[str, Any] = {}
+    rows: Positive | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -159,6 +163,16 @@ class Bag(Strict):
     length: Positive
 
 
+class Numeric(Strict):
+    """A field of numbers in buckets: equally full ones, or equally wide ones of log(1 + |x|).
+
+    The edges come from the training rows.
+    """
+
+    buckets: Annotated[int, Field(ge=2, le=10_000)]
+    scale: Literal["quantile", "log"]
+
+
 class Roles(Strict):
     """Columns used as input fields, by role."""
 
@@ -175,6 +189,7 @@ class Table(Strict):
     tasks: dict[Name, str] = Field(min_length=1)
     time: str | None = None
     bags: dict[str, Bag] = {}
+    numeric: dict[str, Numeric] = {}
     min_count: Positive = 1
     min_counts: dict[str, Positive] = {}
     drop_duplicates: bool = False
@@ -191,17 +206,47 @@ class RandomSplit(Strict):
     seed: Seed
 
 
+class TrainTestSplit(Strict):
+    """scikit-learn's train_test_split: `test` of all rows, then `valid` of what is left.
+
+    Both with `seed` and in the table's order, as much published code does.
+    """
+
+    name: Name
+    rule: Literal["train_test_split"]
+    valid: Fraction
+    test: Fraction
+    seed: Seed
+
+
+class UserOrderSplit(Strict):
+    """The last rows of each user, by the `time` column or, without one, in the table's order."""
+
+    name: Name
+    rule: Literal["user_order"]
+    valid: Fraction
+    test: Fraction
+
+
 class TimeSplit(Strict):
-    """Global cut by the `time` column; a cut never parts rows of one time stamp."""
+    """Global cut by the `time` column; a cut never parts rows of one time stamp.
+
+    Rows that the SQL expression `unbiased` picks, such as random exposures, come into none of the
+    three parts: those of the test period form a part of their own, the others are dropped.
+    """
 
     name: Name
     rule: Literal["time"]
     valid: Fraction
     test: Fraction
+    unbiased: str | None = None
 
 
 class DaySplit(Strict):
-    """Days up to and including each boundary, as integers yyyymmdd in `column`."""
+    """Days up to and including each boundary, as integers yyyymmdd in `column`.
+
+    `unbiased` as in TimeSplit.
+    """
 
     name: Name
     rule: Literal["days"]
@@ -209,6 +254,7 @@ class DaySplit(Strict):
     train_until: int
     valid_until: int
     test_until: int
+    unbiased: str | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -217,7 +263,10 @@ class DaySplit(Strict):
         return self
 
 
-Split = Annotated[RandomSplit | TimeSplit | DaySplit, Field(discriminator="rule")]
+Split = Annotated[
+    RandomSplit | TrainTestSplit | UserOrderSplit | TimeSplit | DaySplit,
+    Field(discriminator="rule"),
+]
 
 
 class Dataset(Strict):

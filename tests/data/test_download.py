@@ -237,6 +237,11 @@ def test_progress_lines() -> None:
     unknown = Progress("x", 0)
     unknown.advance(3_000_000)
     assert unknown.line(1.0) == "x: 3 MB, 3.0 MB/s"
+    rows = Progress("x: reading", 4_000_000, "rows")
+    rows.advance(1_000_000)
+    assert rows.line(2.0) == "x: reading: 1,000,000 of 4,000,000 rows, 500,000 rows/s, 6 s left"
+    rows.total = 0
+    assert rows.line(2.0) == "x: reading: 1,000,000 rows, 500,000 rows/s"
 
 
 def test_progress_on_a_terminal_and_in_a_log(
@@ -252,3 +257,6 @@ def test_progress_on_a_terminal_and_in_a_log(
     with Progress("bar", 10) as progress:
         progress.advance(10)
     assert "bar" in terminal.getvalue()
+    with Progress("split", 10, "rows") as progress:
+        progress.advance(10)
+    assert "10 rows, " in terminal.getvalue()

@@ -95,8 +95,7 @@ def _fetch_archive(
             if copy is not None:
                 _take(dataset, archive, copy, root)
                 return
-    rows = getattr(source, "rows", None)
-    raise copies.not_found(dataset, archive, places, tried, rows=rows, offline=not net)
+    raise copies.not_found(dataset, archive, places, tried, rows=source.rows, offline=not net)
 
 
 def _from_sibling(dataset: str, archive: Archive, root: Path) -> bool:

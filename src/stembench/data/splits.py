@@ -16,6 +16,8 @@ from stembench.errors import StembenchError
 
 PartName = Literal["train", "valid", "test"]
 PARTS: tuple[PartName, ...] = ("train", "valid", "test")
+#: The part of random exposures, which only some splits have.
+UNBIASED: Literal["unbiased"] = "unbiased"
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Part:
 
 
 class SplitDirectory:
-    """`data/splits/<dataset>`: schema.json, manifest.json and the arrays of the three parts."""
+    """`data/splits/<dataset>`: schema.json, manifest.json and the arrays of the parts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,12 +56,22 @@ class SplitDirectory:
             ) from None
         return manifest
 
-    def part(self, name: PartName) -> Part:
+    @property
+    def has_unbiased(self) -> bool:
+        """Whether there is a part `unbiased`, of random exposures in the test period."""
+        return UNBIASED in self.manifest["rows"]
+
+    def part(self, name: PartName | Literal["unbiased"]) -> Part:
         """Map the arrays of one part.
 
         Raises StembenchError when a file is missing, truncated or of another shape than
         schema.json and manifest.json say.
         """
+        if name == UNBIASED and not self.has_unbiased:
+            raise StembenchError(
+                f"{self.path} has no unbiased part: name its rows by `unbiased` in the data set's "
+                "split, which must be one by time or days"
+            )
         folder = self.path / name
         columns, tasks = self.schema.num_columns, self.schema.num_tasks
         rows = self.manifest["rows"][name]
