@@ -161,6 +161,9 @@ def _cross_check(params: Params) -> list[str]:
         faults += params_models.check(f"datasets.{name}.args", dataset.args, every)
         faults += params_models.check_source(name, dataset.source.kind, dataset.source.options)
         faults += _check_table(f"datasets.{name}.table", dataset.table)
+        if dataset.expected is not None:
+            fields = [f for role in dataset.table.fields.model_dump().values() for f in role]
+            faults += _unknown(f"datasets.{name}.expected.ids", list(dataset.expected.ids), fields)
     for key, suite in params.suites.items():
         where = f"suites.{key}"
         if suite.name != key:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
@@ -14,7 +15,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+FileName = Annotated[str, Field(pattern=r"^[^./\\][^/\\]*$")]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -93,10 +94,42 @@ class Archive(Strict):
     licence: str | None = None
     manual: bool = False
 
+    @property
+    def checked(self) -> bool:
+        """Whether a checksum says which file it must be."""
+        return self.sha256 is not None or self.md5 is not None
+
+    @property
+    def names(self) -> dict[str, str | None]:
+        """Raw file -> sha256 or None. Members lie flat in the raw folder, by their base names."""
+        return {PurePosixPath(member).name: sha256 for member, sha256 in self.members.items()}
+
     @model_validator(mode="after")
     def _checksum(self) -> Self:
-        if self.sha256 is None and self.md5 is None and not self.manual:
-            raise ValueError("give the archive's `sha256` or `md5`")
+        if not self.checked and not self.manual:
+            raise ValueError(
+                "give the archive's `sha256` or `md5`; only a file that is placed by hand "
+                "(`manual: true`) may be without"
+            )
+        if self.manual and self.mirrors:
+            raise ValueError("`manual: true` (placed by hand) and `mirrors` exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        seen: dict[str, str] = {}
+        for member in self.members:
+            path = PurePosixPath(member)
+            if path.is_absolute() or ".." in path.parts or "\\" in member or not path.name:
+                raise ValueError(f"member {member!r} lies outside the archive")
+            if path.name.startswith("."):
+                raise ValueError(f"member {member!r}: files with a leading dot are not read")
+            if path.name in seen:
+                raise ValueError(
+                    f"members {seen[path.name]} and {member} are both called {path.name}, and "
+                    "members lie flat in one folder: take one of them"
+                )
+            seen[path.name] = member
         return self
 
 
@@ -110,6 +143,17 @@ class Source(Strict):
     archives: list[Archive] = []
     options: dict[str, Any] = {}
     rows: Positive | None = None
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        """Two archives must not put files of one name into the raw folder."""
+        taken: set[str] = set()
+        for archive in self.archives:
+            names = set(archive.names) or {archive.file}
+            if twice := sorted(names & taken):
+                raise ValueError(f"two archives bring a file called {twice[0]}")
+            taken |= names
+        return self
 
 
 class Bag(Strict):
@@ -225,6 +269,28 @@ Split = Annotated[
 ]
 
 
+class Expected(Strict):
+    """Size of a data set as published: what `stembench plan` goes by until its split is made.
+
+    parts: rows of each part, where the split's rule does not tell them from `rows`; ids: distinct
+    values of single fields; other_ids: of all other fields together; sizes in MB of 10^6 bytes.
+    Nothing but the plan reads this.
+    """
+
+    rows: Positive
+    parts: dict[Literal["train", "valid", "test"], Positive] = {}
+    ids: dict[str, Positive] = {}
+    other_ids: Positive | None = None
+    download_mb: float | None = Field(default=None, gt=0)
+    raw_mb: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _all_parts(self) -> Self:
+        if self.parts and len(self.parts) < 3:
+            raise ValueError("parts: give the rows of train, valid and test")
+        return self
+
+
 class Dataset(Strict):
     """A data set: where it comes from, what is taken of it, how it is split."""
 
@@ -233,6 +299,7 @@ class Dataset(Strict):
     split: Split
     train: PartialTrain = PartialTrain()
     args: dict[str, Any] = {}
+    expected: Expected | None = None
 
     @model_validator(mode="after")
     def _fractions(self) -> Self:

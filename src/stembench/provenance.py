@@ -54,6 +54,12 @@ COMPARISON_SOURCES = tuple(
 REPORT_SOURCES = tuple(
     sorted(path for path in (PACKAGE / "report").iterdir() if path.suffix in (".py", ".j2"))
 )
+#: Files whose change can change a data card.
+CARD_SOURCES = (
+    PACKAGE / "data" / "card.py",
+    *sorted((PACKAGE / "report").glob("card*")),
+    *(PACKAGE / "report" / name for name in ("names.py", "plots.py", "style.css.j2")),
+)
 #: Files whose change can change what MLflow shows.
 TRACKING_SOURCES = tuple(sorted((PACKAGE / "tracking").glob("*.py")))
 

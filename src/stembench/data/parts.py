@@ -77,7 +77,7 @@ def write(
     def encoded(index: int, span: slice) -> list[Arrays]:
         return _encode(store, fitted, index, codes[span], len(parts))
 
-    with Progress(f"{name}: writing", store.rows, "rows") as progress:
+    with Progress(f"{name}: writing", store.rows, unit="rows") as progress:
         for span, blocks in _ahead(encoded, store.spans()):
             for code, arrays in enumerate(blocks):
                 if not len(arrays["users"]):

@@ -108,7 +108,7 @@ def _read(name: str, dataset: Dataset, raw: Path, store: Store) -> tuple[Reader,
     also = encode.row_expression("split.unbiased", text).meta.root_names() if text else []
     needed = encode.needed_columns(table, column, columns, sources.leaks(source), also)
     reader = Reader(table, dataset.split, store)
-    with Progress(f"{name}: reading", source.rows or 0, "rows") as progress:
+    with Progress(f"{name}: reading", source.rows or 0, unit="rows") as progress:
         reader.read(lazy, needed, progress)
     if source.rows is not None and source.rows != store.rows:
         raise StembenchError(

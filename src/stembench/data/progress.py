@@ -24,10 +24,15 @@ class _Rows(bars.ProgressColumn):
 
 
 class Progress:
-    """Counts bytes or rows towards `total` (0: unknown) and tells rate and time left."""
+    """Counts bytes or rows towards `total` (0: unknown) and tells rate and time left.
 
-    def __init__(self, name: str, total: int, unit: Literal["bytes", "rows"] = "bytes") -> None:
-        self.name, self.total, self.done, self.unit = name, total, 0, unit
+    What is there from before (`start`) is no part of the rate.
+    """
+
+    def __init__(
+        self, name: str, total: int, start: int = 0, unit: Literal["bytes", "rows"] = "bytes"
+    ) -> None:
+        self.name, self.total, self.start, self.done, self.unit = name, total, start, start, unit
         self._started = self._told = time.monotonic()
         self._bar: bars.Progress | None = None
         if sys.stderr.isatty():
@@ -39,7 +44,7 @@ class Progress:
                 bars.TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task(name, total=total or None)
+            self._task = self._bar.add_task(name, total=total or None, completed=start)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -68,7 +73,7 @@ class Progress:
 
     def line(self, seconds: float) -> str:
         """Megabytes or rows done, rate and time left after `seconds`."""
-        rate = self.done / max(seconds, 1e-9)
+        rate = (self.done - self.start) / max(seconds, 1e-9)
         if self.unit == "bytes":
             done, total = f"{self.done / 1e6:.0f}", f"{self.total / 1e6:.0f} MB"
             speed, unit = f"{rate / 1e6:.1f} MB/s", " MB"

@@ -82,10 +82,10 @@ class Schema:
             return cls.from_json(json.loads(path.read_text()))
         except FileNotFoundError:
             raise StembenchError(
-                f"{path} is missing: make the split with `stembench data {path.parent.name}`"
+                f"{path} is missing: make the split with `stembench data make {path.parent.name}`"
             ) from None
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise StembenchError(
                 f"{path} is damaged ({error}): delete {path.parent} and make the split again with "
-                f"`stembench data {path.parent.name}`"
+                f"`stembench data make {path.parent.name}`"
             ) from None

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
 
-PartName = Literal["train", "valid", "test"]
+PartName = Literal["train", "valid", "test", "unbiased"]
+#: The parts that every split has.
 PARTS: tuple[PartName, ...] = ("train", "valid", "test")
 #: The part of random exposures, which only some splits have.
-UNBIASED: Literal["unbiased"] = "unbiased"
+UNBIASED: PartName = "unbiased"
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,16 @@ class SplitDirectory:
         except (FileNotFoundError, json.JSONDecodeError) as error:
             raise StembenchError(
                 f"{self.path / 'manifest.json'} cannot be read ({error}): delete {self.path} and "
-                f"make the split again with `stembench data {self.path.name}`"
+                f"make the split again with `stembench data make {self.path.name}`"
             ) from None
         return manifest
 
     @property
     def has_unbiased(self) -> bool:
-        """Whether there is a part `unbiased`, of random exposures in the test period."""
+        """Whether there is a part of rows with randomly exposed items, of the test's period."""
         return UNBIASED in self.manifest["rows"]
 
-    def part(self, name: PartName | Literal["unbiased"]) -> Part:
+    def part(self, name: PartName) -> Part:
         """Map the arrays of one part.
 
         Raises StembenchError when a file is missing, truncated or of another shape than
@@ -100,4 +101,4 @@ def _load(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArra
 
 def _again(path: Path) -> str:
     split = path.parent.parent
-    return f"delete {split} and make the split again with `stembench data {split.name}`"
+    return f"delete {split} and make the split again with `stembench data make {split.name}`"

@@ -19,17 +19,20 @@ Types = Mapping[str, type[pl.DataType]]
 
 
 def first_line(path: Path, separator: str, quote: str | None = None) -> list[str]:
-    """Cells of the first line. Raises StembenchError for no file, or one that is no text."""
+    """Cells of the first line. Raises StembenchError for no file, none in it, or no text."""
     try:
         with path.open(encoding="utf-8-sig") as file:
-            line = file.readline().rstrip("\r\n")
+            line = file.readline()
     except FileNotFoundError:
         raise StembenchError(f"{path} is missing: fetch the data set again") from None
     except UnicodeDecodeError:
         raise StembenchError(f"{path} is not UTF-8 text: convert it, or get it again") from None
+    if not line:
+        raise StembenchError(f"{path} is empty: get it again, or remove it")
+    line = line.rstrip("\r\n")
     if quote is None:
         return line.split(separator)
-    return next(csv.reader([line], delimiter=separator, quotechar=quote), [])
+    return next(csv.reader([line], delimiter=separator, quotechar=quote), [""])
 
 
 def header(path: Path, separator: str, quote: str | None = None) -> list[str]:

@@ -69,6 +69,7 @@ _DATASETS = {
 }
 _TASKS = {"is_click": "click", "long_view": "long view", "is_like": "like"}
 _METRICS = {"auc": "AUC", "gauc": "gAUC", "logloss": "log loss", "calibration": "calibration"}
+_METRICS |= {"unbiased_auc": "AUC", "unbiased_gauc": "gAUC"}  # in a block that says so
 _VERDICTS = {
     "better": "significantly better",
     "worse": "significantly worse",

@@ -16,6 +16,7 @@ from stembench.data import encode
 from stembench.data import source as sources
 from stembench.data.fetch import fetch
 from stembench.data.prepare import split_dataset
+from stembench.data.schema import FIRST_ID
 from stembench.data.splits import PARTS, SplitDirectory
 from stembench.errors import StembenchError
 from stembench.params_schema import Dataset
@@ -110,19 +111,54 @@ def test_the_table_is_read_as_a_stream(
     assert {kind.split("\\n")[0] for kind, filled in nodes if filled} <= {"equi-join"}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("kuairand")])
-def test_kuairand_entries_end_to_end(
+@pytest.mark.parametrize("name", NAMES)
+def test_entries_end_to_end(
     name: str, fetched: dict[str, tuple[Dataset, Path]], tmp_path: Path
 ) -> None:
     dataset, raw = fetched[name]
     manifest = split_dataset(name, dataset, raw, tmp_path / "split")
-    assert SplitDirectory(tmp_path / "split").schema.num_columns == 40
-    assert all(manifest["rows"][part] > 0 for part in PARTS)
+    made = SplitDirectory(tmp_path / "split")
+    rows = manifest["rows"]
+    assert all(rows[part] > 0 for part in PARTS)
+    if not name.startswith("kuairand"):
+        assert sum(rows.values()) == 200
+        assert rows["test"] == 20 or name == "qk_video_user"
+        return
+    assert made.schema.num_columns == 40
     duplicates = sum(log.name.startswith("log") for log in raw.iterdir())
     assert manifest["duplicates_dropped"] == (duplicates if "pure" in name else 0)
     ragged = 0 if "pure" in name else 2 if "27k" in name else 1
-    dropped = sources.facts(dataset.source, raw)["ragged_lines_dropped"]
+    dropped = manifest["source_facts"]["ragged_lines_dropped"]
     assert sum(found["count"] for found in dropped.values()) == ragged
+
+
+def test_random_impressions_are_a_part_of_their_own(
+    fetched: dict[str, tuple[Dataset, Path]], tmp_path: Path
+) -> None:
+    """Those of the test period; none of them is in the other parts."""
+    dataset, raw = fetched["kuairand_pure_unbiased"]
+    split_dataset("kuairand_pure_unbiased", dataset, raw, tmp_path / "split")
+    plain, raw = fetched["kuairand_pure"]
+    split_dataset("kuairand_pure", plain, raw, tmp_path / "plain")
+    made, other = SplitDirectory(tmp_path / "split"), SplitDirectory(tmp_path / "plain")
+    for part in PARTS:
+        assert np.array_equal(made.part(part).labels, other.part(part).labels)
+    assert len(made.part("unbiased")) == len(made.part("test"))  # the miniature has as many
+
+
+def test_histories_are_a_bag_where_an_entry_declares_them(
+    fetched: dict[str, tuple[Dataset, Path]], tmp_path: Path
+) -> None:
+    dataset, raw = fetched["qk_video"]
+    entry = dataset.model_dump(exclude_unset=True)
+    entry["table"]["fields"]["user"].append("hist")
+    entry["table"]["bags"] = {"hist": {"separator": " ", "length": 10}}
+    entry["table"]["min_count"] = 1
+    split_dataset("qk", Dataset.model_validate(entry), raw, tmp_path / "split")
+    made = SplitDirectory(tmp_path / "split")
+    hist = made.schema.fields[3]
+    assert (hist.name, hist.kind, hist.columns) == ("hist", "bag", 10)
+    assert hist.size == 9 + FIRST_ID  # items 0 .. 8
 
 
 def test_the_parts_of_a_log_and_the_random_log_are_one_table(

@@ -42,7 +42,7 @@ def test_minus_one_is_kept_as_the_challenge_stores_it(root: Path) -> None:
         (lambda text: text.replace("\t", ","), "first line holds"),
         (lambda text: text + "1\t2\n", "line 51: 2 cells where the first line has 12"),
         (lambda text: "\n".join(x.rsplit("\t", 1)[0] for x in text.split("\n")), "11 columns, exp"),
-        (lambda text: "", "first line holds ''"),
+        (lambda text: "", "is empty"),
     ],
     ids=["missing", "header", "separator", "ragged", "column", "empty"],
 )

@@ -59,10 +59,13 @@ def load(
     that mean missing, besides empty ones. max_ragged: lines with another number of cells that may
     be dropped from a file.
 
-    Raises StembenchError for no file or another format, headers that differ between files, an
+    Raises StembenchError for no file, an empty one or another format, headers that differ between files, an
     unknown type, or a column of `types` or `leaks` that is not there.
     """
     types, leaks = types or {}, leaks or {}
+    for name, mark in (("separator", separator), ("quote", quote)):
+        if mark is not None and (len(mark) != 1 or not mark.isascii()):
+            raise StembenchError(f"options.{name} must be one ASCII character, not {mark!r}")
     files, kind = _files(root, format)
     if kind == "parquet":
         tables = [pl.scan_parquet(path, hive_partitioning=False) for path in files]
@@ -161,7 +164,8 @@ def _inferred(cells: pl.Series) -> type[pl.DataType]:
         return pl.String
     if values.str.contains(_INTEGER).all():
         return pl.Int64
-    return pl.Float64 if values.str.contains(_NUMBER).all() else pl.String
+    numbers = values.str.contains(_NUMBER).all() and values.str.contains(".", literal=True).any()
+    return pl.Float64 if numbers else pl.String
 
 
 def _with_folders(root: Path, files: list[Path], tables: list[pl.LazyFrame]) -> list[pl.LazyFrame]:
