@@ -109,7 +109,7 @@ def test_the_split_does_not_depend_on_the_batches(
     assert any(name.startswith("unbiased/") for name in trees[0]) == ("unbiased" in RULES[rule])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     rule=st.sampled_from(list(RULES)),
     size=st.integers(300, 400),

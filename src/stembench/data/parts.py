@@ -141,7 +141,8 @@ def _ahead(
 
 def workers() -> int:
     """Threads worth having: the work is numpy's, which holds the interpreter for part of it."""
-    return max(1, min(4, len(os.sched_getaffinity(0))))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(4, cores or 1))
 
 
 def _check_classes(

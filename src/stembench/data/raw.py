@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -96,11 +97,12 @@ class RawFiles:
 
 
 def _walk(raw: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in raw.rglob("*")
-        if path.is_file() and not any(part[0] == "." for part in path.relative_to(raw).parts)
-    )
+    """All files below, those of linked folders too; none whose name or folder's begins with a dot."""
+    found = []
+    for folder, folders, files in os.walk(raw, followlinks=True):
+        folders[:] = [name for name in folders if name[0] != "."]
+        found += [Path(folder, name) for name in files if name[0] != "."]
+    return sorted(found)
 
 
 def _named(source: Source) -> dict[str, str | None]:

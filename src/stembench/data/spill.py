@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,8 +44,10 @@ class Spill:
             yield np.concatenate([file.read(index) for index in range(file.chunks)])
 
     def close(self) -> None:
+        """Give the disk space back."""
         for file in self._files.values():
             file.close()
+        shutil.rmtree(self._folder)
 
 
 class Duplicates:
