@@ -123,9 +123,7 @@ def test_blocks_do_not_change_a_figure(
     assert json.dumps(card.facts(split)) == whole
 
 
-def test_memory_does_not_grow_with_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_does_not_grow_with_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mapped pages count as resident until they are let go: 4x the rows, the same memory."""
     monkeypatch.setattr(card, "BLOCK_CELLS", 1 << 18)
     peaks = []

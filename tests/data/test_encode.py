@@ -12,6 +12,7 @@ from stembench.data import encode
 from stembench.errors import StembenchError
 from stembench.params_schema import Bag, Table
 
+
 def table(**changes: Any) -> Table:
     entry = {
         "user": "user",

@@ -73,6 +73,7 @@ def test_of_many_odd_lines_the_first_thousand_are_told(tmp_path: Path) -> None:
     assert (found.rows, found.odd, len(found.lines)) == (3001, 3000, 1000)
     assert found.lines[-1] == (1001, 1)
 
+
 @pytest.mark.parametrize("chunk", [3, 7, 1 << 20])
 @pytest.mark.parametrize(
     ("text", "message"),

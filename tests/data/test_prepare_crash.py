@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from stembench.data import files, prepare, store
+from stembench.data import prepare, store
 from stembench.data.prepare import split_dataset
 from stembench.data.writer import ArrayFile
 from stembench.errors import StembenchError
@@ -110,5 +110,3 @@ def test_a_killed_process_leaves_no_split(
     split_dataset("mini", dataset, atomic_root, out)
     assert [path.name for path in out.parent.iterdir()] == ["mini"]
     assert json.loads((out / "manifest.json").read_text())["dataset"] == "mini"
-
-

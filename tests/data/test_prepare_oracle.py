@@ -44,7 +44,9 @@ def table(size: int, seed: int = 0) -> pl.DataFrame:
         {
             "user": user * 2**40 - 2**41,
             "item": [None if i == 0 else f"i{i}" for i in random.integers(0, 12, size)],
-            "tags": [",".join(random.choice(list("abcde"), n)) for n in random.integers(0, 4, size)],
+            "tags": [
+                ",".join(random.choice(list("abcde"), n)) for n in random.integers(0, 4, size)
+            ],
             "price": np.where(random.random(size) < 0.1, np.nan, random.normal(size=size)),
             "tab": random.integers(0, 3, size).astype(np.int8),
             "time": time,
@@ -151,7 +153,7 @@ def test_against_a_plain_implementation(rule: str, size: int, seed: int, repeats
 def plain_parts(kept: pl.DataFrame, entry: Dataset) -> dict[str, pl.DataFrame]:
     """The rows of each part, in the table's order."""
     rule: Any = entry.split
-    marked = "rand = 1" == getattr(rule, "unbiased", None)
+    marked = getattr(rule, "unbiased", None) == "rand = 1"
     plain = kept.filter(pl.col("rand") != 1) if marked else kept
     rest, size = kept.filter(pl.col("rand") == 1), len(plain)
     names = ["train", "valid", "test"]

@@ -36,7 +36,7 @@ class Batches:
         return -(-len(self.labels) // self.batch_size)
 
     def shuffled(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch in an order drawn from `generator`: (fields int32 (B, C), labels float (B, T))."""
+        """One epoch in an order drawn from `generator`: int32 (B, C) and float labels (B, T)."""
         # The permutation drawn is the same for both types; int32 is half of the memory.
         dtype = torch.int32 if len(self.labels) < 2**31 else torch.int64
         order = torch.randperm(len(self.labels), generator=generator, dtype=dtype)

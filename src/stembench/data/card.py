@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class Tally:
             columns = np.ascontiguousarray(fields.T)
             if item is not None:
                 self.items = _added(self.items, columns[item])
-            for f, (left, right) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+            for f, (left, right) in enumerate(pairwise(bounds)):
                 ids = columns[left:right]
                 self.values[f] += np.count_nonzero(ids != PADDING)
                 self.missing[f] += np.count_nonzero(ids == MISSING)
@@ -54,7 +54,7 @@ class Tally:
 
     @property
     def distinct_items(self) -> int:
-        """Distinct ids of the item field; all items without an id of their own count for nothing."""
+        """Distinct ids of the item field; items without an id of their own do not count."""
         return int(np.count_nonzero(self.items[FIRST_ID:]))
 
 
@@ -82,13 +82,13 @@ def facts(split: SplitDirectory) -> dict[str, Any]:
         "rows": sum(tally.rows for tally in main),
         "users": int(np.count_nonzero(users)),
         "items": int(np.count_nonzero(items[FIRST_ID:])),
-        "parts": [
-            _part(name, tallies[name], tallies["train"], schema, manifest) for name in names
-        ],
+        "parts": [_part(name, tallies[name], tallies["train"], schema, manifest) for name in names],
         "fields": [
             {"name": field.name, "role": field.role, "kind": field.kind, "size": field.size}
             | {
-                kind: {name: _share(getattr(t, kind)[f], t.values[f]) for name, t in tallies.items()}
+                kind: {
+                    name: _share(getattr(t, kind)[f], t.values[f]) for name, t in tallies.items()
+                }
                 for kind in ("unknown", "missing")
             }
             for f, field in enumerate(schema.fields)

@@ -168,11 +168,8 @@ def _field_facts(schema: Schema, parts: tuple[str, ...], seen: NDArray[np.int64]
     for field in schema.fields:
         own = seen[:, :, left : left + field.columns].sum(axis=2).tolist()
         shares = {
-            part: unknown / known
-            for part, (unknown, known) in zip(parts[1:], own[1:], strict=True)
+            part: unknown / known for part, (unknown, known) in zip(parts[1:], own[1:], strict=True)
         }
         facts[field.name] = {"size": field.size, "out_of_vocabulary": shares}
         left += field.columns
     return facts
-
-

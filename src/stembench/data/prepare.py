@@ -41,6 +41,7 @@ from stembench.params_schema import Dataset, DaySplit, Table
 
 logger = logging.getLogger(__name__)
 
+
 def split_dataset(name: str, dataset: Dataset, raw: Path, out: Path) -> dict[str, Any]:
     """Make the split directory `out` of data set `name` from its raw files in `raw`.
 
@@ -133,9 +134,7 @@ def _fit(name: str, table: Table, reader: Reader, codes: split.Codes) -> Fitted:
         return fit_values(store, field, role, coder, train, least, bag)
 
     with ThreadPoolExecutor(workers()) as pool:
-        jobs = {
-            field: pool.submit(one, field, role) for field, role in encode.roles(table).items()
-        }
+        jobs = {field: pool.submit(one, field, role) for field, role in encode.roles(table).items()}
         users = Users(store, table.user, coders[table.user], codes)
         fields = {field: job.result() for field, job in jobs.items()}
     encoders = {

@@ -97,7 +97,7 @@ class RawFiles:
 
 
 def _walk(raw: Path) -> list[Path]:
-    """All files below, those of linked folders too; none whose name or folder's begins with a dot."""
+    """All files below, in linked folders too; none with a name or folder that starts with a dot."""
     found = []
     for folder, folders, files in os.walk(raw, followlinks=True):
         folders[:] = [name for name in folders if name[0] != "."]

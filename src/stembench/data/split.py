@@ -161,9 +161,9 @@ def train_test_codes(rows: int, split: TrainTestSplit) -> Codes:
     """
     test, valid = train_test_sizes(rows, split)
     shuffled = np.arange(rows, dtype=_index_type(rows))
-    np.random.RandomState(split.seed).shuffle(shuffled)  # noqa: NPY002  (as published)
+    np.random.RandomState(split.seed).shuffle(shuffled)
     left = shuffled[test:]
-    np.random.RandomState(split.seed).shuffle(left)  # noqa: NPY002
+    np.random.RandomState(split.seed).shuffle(left)
     return _coded(rows, shuffled[:test], left[:valid])
 
 

@@ -108,6 +108,7 @@ def fit_buckets(store: Store, name: str, role: Role, numeric: Numeric, train: Ma
     one, so that few distinct numbers give fewer buckets. log: equal steps of sign(x) log(1 + |x|)
     from the smallest to the largest. Raises StembenchError for an infinite number.
     """
+
     def chunks() -> Iterator[Keys]:
         for piece in _pieces(store, numbers_of(name), train):
             yield piece.keys()[~piece.holes] if piece.has_holes else piece.keys()

@@ -15,9 +15,7 @@ TIKTOK = [
     *("uid", "user_city", "item_id", "author_id", "item_city", "channel", "finish", "like"),
     *("music_id", "device_id", "create_time", "video_duration"),
 ]
-TENREC = (
-    "user_id,item_id,click,follow,like,share,video_category,watching_times,gender,age"
-)
+TENREC = "user_id,item_id,click,follow,like,share,video_category,watching_times,gender,age"
 HISTORY = [f"hist_{i}" for i in range(1, 11)]
 
 
@@ -47,9 +45,7 @@ def kuairand(name: str) -> dict[str, bytes]:
     lines = kuairand_log(days)
     if name.startswith("log_random"):
         lines = [",".join([*(cells := line.split(","))[:17], "1", cells[18]]) for line in lines]
-    (text,) = (
-        text for path, text in kuairand_members({"x": lines}).items() if "/log_" in path
-    )
+    (text,) = (text for path, text in kuairand_members({"x": lines}).items() if "/log_" in path)
     if late or "pure" in name:
         return {name: text + text.splitlines(keepends=True)[-1]}  # an exact duplicate
     return {name: text + b"1,2,20220408\n"}  # a ragged row

@@ -65,8 +65,6 @@ def test_atomic_faults(file: str, text: str | None, message: str, atomic_root: P
         atomic.load(atomic_root, prefix="mini")
 
 
-
-
 def test_atomic_parts_are_one_table(atomic_root: Path) -> None:
     whole = atomic.load(atomic_root, prefix="mini").collect()
     lines = (atomic_root / "mini.inter").read_text().splitlines(keepends=True)
@@ -76,7 +74,9 @@ def test_atomic_parts_are_one_table(atomic_root: Path) -> None:
     table = atomic.load(atomic_root, prefix="mini", parts=["part2", "part1"]).collect()
     assert table.equals(whole)
     (atomic_root / "mini.part1.inter").write_text("user_id:token\titem_id:token\nu\ti\n")
-    with pytest.raises(StembenchError, match=r"part1\.inter: its header is not that of mini\.part2"):
+    with pytest.raises(
+        StembenchError, match=r"part1\.inter: its header is not that of mini\.part2"
+    ):
         atomic.load(atomic_root, prefix="mini", parts=["part2", "part1"])
 
 

@@ -94,9 +94,7 @@ def test_the_table_has_what_the_entry_asks_for(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_table_is_read_as_a_stream(
-    name: str, fetched: dict[str, tuple[Dataset, Path]]
-) -> None:
+def test_the_table_is_read_as_a_stream(name: str, fetched: dict[str, tuple[Dataset, Path]]) -> None:
     """Only joins may hold rows, those of their feature table; nothing leaves the streaming engine.
 
     In polars' drawing of the plan a node that may hold much, or falls back, is filled.
@@ -236,7 +234,9 @@ def test_the_papers_suite_is_the_papers() -> None:
 
 
 def test_the_split_of_the_kuairand_suite_is_all_that_differs() -> None:
-    first, second = (SETTINGS.datasets[name] for name in SETTINGS.select("kuairand_splits").datasets)
+    first, second = (
+        SETTINGS.datasets[name] for name in SETTINGS.select("kuairand_splits").datasets
+    )
     same = {"split": second.split, "expected": second.expected}
     assert first.model_copy(update=same) == second
     assert {first.split.rule, second.split.rule} == {"days", "random"}

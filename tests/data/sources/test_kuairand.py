@@ -75,8 +75,6 @@ def test_kuairand_faults(file: str, change: str, message: str, kuairand_root: Pa
         kuairand.load(kuairand_root)
 
 
-
-
 def test_kuairand_ragged_rows_are_dropped_by_the_rule_and_counted(kuairand_root: Path) -> None:
     path = kuairand_root / "log_standard_4_08_to_4_21_pure.csv"
     whole = kuairand.load(kuairand_root).collect()
@@ -85,7 +83,9 @@ def test_kuairand_ragged_rows_are_dropped_by_the_rule_and_counted(kuairand_root:
     lines.insert(6, "x,y,z")
     lines.insert(20, lines[3] + ",too,many")
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(StembenchError, match=r"line 7: 3 cells .*\(2 such lines in all, of which 1"):
+    with pytest.raises(
+        StembenchError, match=r"line 7: 3 cells .*\(2 such lines in all, of which 1"
+    ):
         kuairand.load(kuairand_root, max_ragged=1)
     for engine in ("in-memory", "streaming"):
         assert kuairand.load(kuairand_root, max_ragged=2).collect(engine=engine).equals(whole)
@@ -125,12 +125,14 @@ def test_kuairand_a_label_that_is_no_integer_is_refused(kuairand_root: Path) -> 
     cells[5] = "yes"
     lines[5] = ",".join(cells)
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(pl.exceptions.ComputeError, match="`yes` as dtype `i64` at column 'is_click'"):
+    with pytest.raises(
+        pl.exceptions.ComputeError, match="`yes` as dtype `i64` at column 'is_click'"
+    ):
         kuairand.load(kuairand_root).collect()
 
 
 def test_kuairand_header_missing(kuairand_root: Path) -> None:
     path = kuairand_root / "log_standard_4_08_to_4_21_pure.csv"
     path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
-    with pytest.raises(StembenchError, match="two columns are called|no column user_id"):
+    with pytest.raises(StembenchError, match=r"two columns are called|no column user_id"):
         kuairand.load(kuairand_root)

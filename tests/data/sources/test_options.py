@@ -44,7 +44,11 @@ def test_allowed(kind: str, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("kuairand", {"random": True}, "options: unknown argument 'random', one of max_ragged, ran"),
+        (
+            "kuairand",
+            {"random": True},
+            "options: unknown argument 'random', one of max_ragged, ran",
+        ),
         ("kuairand", {"random_log": "yes"}, "random_log: must be true or false, not 'yes'"),
         ("kuairand", {"max_ragged": -1}, "max_ragged: must be an integer of at least 0, not -1"),
         ("tenrec", {}, "options.file: this key is missing"),

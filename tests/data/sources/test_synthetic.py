@@ -98,7 +98,17 @@ MATRIX = [[1.0, 0.6, -0.3], [0.6, 1.0, 0.2], [-0.3, 0.2, 1.0]]
 
 @pytest.mark.parametrize(
     ("correlation", "tasks"),
-    [(-1.0, 2), (-0.8, 2), (0.0, 2), (1.0, 2), (0.5, 4), (-0.5, 3), (1.0, 3), (MATRIX, 3), (0.3, 1)],
+    [
+        (-1.0, 2),
+        (-0.8, 2),
+        (0.0, 2),
+        (1.0, 2),
+        (0.5, 4),
+        (-0.5, 3),
+        (1.0, 3),
+        (MATRIX, 3),
+        (0.3, 1),
+    ],
 )
 def test_tastes_have_the_stated_correlation(correlation: Any, tasks: int) -> None:
     matrix = synthetic.correlations(correlation, tasks)

@@ -62,7 +62,7 @@ def test_faults(old: str, new: str, message: str, root: Path) -> None:
 def test_header_or_file_missing(root: Path) -> None:
     path = root / "QK-video.csv"
     path.write_text("\n".join(path.read_text().splitlines()[2:]) + "\n")
-    with pytest.raises(StembenchError, match="two columns are called|no column"):
+    with pytest.raises(StembenchError, match=r"two columns are called|no column"):
         tenrec.load(root, file="QK-video.csv")
     with pytest.raises(StembenchError, match=r"other\.csv is missing"):
         tenrec.load(root, file="other.csv")

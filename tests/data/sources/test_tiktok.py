@@ -38,7 +38,10 @@ def test_minus_one_is_kept_as_the_challenge_stores_it(root: Path) -> None:
     ("change", "message"),
     [
         (lambda text: None, r"final_track1_train\.txt is missing: fetch"),
-        (lambda text: "\t".join(TIKTOK) + "\n" + text, "first line holds 'uid user_city.*no header"),
+        (
+            lambda text: "\t".join(TIKTOK) + "\n" + text,
+            "first line holds 'uid user_city.*no header",
+        ),
         (lambda text: text.replace("\t", ","), "first line holds"),
         (lambda text: text + "1\t2\n", "line 51: 2 cells where the first line has 12"),
         (lambda text: "\n".join(x.rsplit("\t", 1)[0] for x in text.split("\n")), "11 columns, exp"),

@@ -63,7 +63,6 @@ _VIDEO_INTEGERS = ["video_id", "author_id"]
 _FEW = r"^(video_type|upload_dt|upload_type|visible_status|music_type|tag)$"
 
 
-
 def load(root: Path, *, random_log: bool = False, max_ragged: int = 0) -> pl.LazyFrame:
     """The log's columns, then those of the user file and of the video file.
 

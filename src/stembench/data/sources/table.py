@@ -59,8 +59,8 @@ def load(
     that mean missing, besides empty ones. max_ragged: lines with another number of cells that may
     be dropped from a file.
 
-    Raises StembenchError for no file, an empty one or another format, headers that differ between files, an
-    unknown type, or a column of `types` or `leaks` that is not there.
+    Raises StembenchError for no file, an empty one or another format, headers that differ between
+    files, an unknown type, or a column of `types` or `leaks` that is not there.
     """
     types, leaks = types or {}, leaks or {}
     for name, mark in (("separator", separator), ("quote", quote)):
