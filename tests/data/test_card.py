@@ -39,6 +39,8 @@ def split(split_path: Path) -> SplitDirectory:
     manifest = json.loads((split_path / "manifest.json").read_text())
     manifest["rows"]["unbiased"] = 50
     manifest |= {"rows_read": 900, "duplicates_dropped": 100, "days": {"train": {"20220425": 400}}}
+    manifest["source_facts"] = {"ragged_rows_dropped": {"log.csv": [7]}}
+    manifest["times"] = {"train": [10, 20]}
     (split_path / "manifest.json").write_text(json.dumps(manifest))
     return SplitDirectory(split_path)
 
@@ -65,7 +67,12 @@ def test_parts_and_fields_are_those_of_plain_counting(split: SplitDirectory) -> 
             values = (ids != PADDING).sum()
             assert field["unknown"][name] == (ids == OUT_OF_VOCABULARY).sum() / values
             assert field["missing"][name] == (ids == MISSING).sum() / values
-    assert facts["left_out"] == {"rows_read": 900, "duplicates_dropped": 100}
+    assert facts["left_out"] == {
+        "rows_read": 900,
+        "duplicates_dropped": 100,
+        "source_facts": {"ragged_rows_dropped": {"log.csv": [7]}},
+    }
+    assert [part["time"] for part in facts["parts"]] == [[10, 20], None, None, None]
     assert facts["days"] == {"train": {"20220425": 400}}
 
 

@@ -143,7 +143,7 @@ def _part(
         "unseen_users": _share(len(there) - int(known[there].sum()), len(there)),
         "items": tally.distinct_items,
         "rates": dict(zip(schema.tasks, rates.tolist(), strict=True)),
-        "time": (manifest.get("time") or {}).get(name),
+        "time": (manifest.get("times") or {}).get(name),
     }
 
 
@@ -193,12 +193,12 @@ def _pairs(joint: NDArray[np.float64], rows: int, tasks: tuple[str, ...]) -> lis
 
 def _left_out(manifest: dict[str, Any]) -> dict[str, Any]:
     """What the manifest says of rows read, dropped and late, whichever of these it has."""
-    told = {
+    return {
         key: value
         for key, value in manifest.items()
-        if key in ("rows_read", "late_rows", "source_facts") or "dropped" in key or "ragged" in key
+        if value is not None
+        and (key in ("rows_read", "late_rows", "source_facts") or "dropped" in key)
     }
-    return {key: value for key, value in told.items() if value is not None}
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -26,6 +26,8 @@ _LEFT_OUT = {
     "rows_read": "rows read",
     "duplicates_dropped": "duplicate rows dropped",
     "ragged_dropped": "ragged rows dropped",
+    "unbiased_dropped": "rows with randomly exposed items before the test's period, dropped",
+    "source_facts": "told by the source",
     "dropped_after_end": "rows after the end of the test part, dropped",
     "late_rows": "rows no earlier than a later part's first",
 }
