@@ -228,12 +228,16 @@ def left_out_grid(facts: Facts) -> Grid:
     """Rows read, dropped and late."""
     rows = []
     for key, value in facts["left_out"].items():
-        inner = value.items() if isinstance(value, dict) else [("", value)]
-        for name, count in inner:
-            title = _LEFT_OUT.get(key, key.replace("_", " "))
-            shown = f"{count:,}" if isinstance(count, int) else str(count)
-            rows.append([f"{title}, {name}" if name else title, shown])
+        for name, count in _flat(_LEFT_OUT.get(key, key.replace("_", " ")), value):
+            rows.append([name, f"{count:,}" if isinstance(count, int) else str(count)])
     return Grid("Rows read and left out", ["what", "rows"], rows)
+
+
+def _flat(name: str, value: Any) -> list[tuple[str, Any]]:
+    """What a nested record says, one value each; lists as text."""
+    if not isinstance(value, dict):
+        return [(name, ", ".join(map(str, value)) if isinstance(value, list) else value)]
+    return [pair for key, inner in value.items() for pair in _flat(f"{name}, {key}", inner)]
 
 
 def sources_grid(facts: Facts) -> Grid:
