@@ -5,6 +5,7 @@
 #   snakemake --cores 8 -n                                     what would run
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/tune.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"

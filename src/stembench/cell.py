@@ -19,6 +19,7 @@ from torch import nn
 
 from stembench import evaluation, processes, provenance, training
 from stembench.data.splits import SplitDirectory
+from stembench.device import choose as device_of
 from stembench.errors import StembenchError
 from stembench.models.layers import EmbeddingBank
 
@@ -32,8 +33,11 @@ def train_cell(
     split_path: Path,
     out: Path,
     threads: int = 1,
+    tuned: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train and evaluate one cell; returns the content of `out`/run.json.
+
+    tuned: what is recorded of the search that set some values of the spec, if there was one.
 
     All files are written to `.<seed>.partial-<pid>` beside `out`, which is renamed at the end; what
     is in `out` stays until then. Raises StembenchError for bad data or a loss
@@ -42,7 +46,7 @@ def train_cell(
     started, clock = datetime.now(UTC), time.perf_counter()
     code = provenance.code(spec["class"])  # of what runs, not of what is there when it ends
     torch.set_num_threads(threads)
-    device = _device(spec["train"]["device"])
+    device = device_of(spec["train"]["device"])
     split = SplitDirectory(split_path)
     train, valid = split.part("train"), split.part("valid")
     load_s = time.perf_counter() - clock
@@ -56,7 +60,7 @@ def train_cell(
             "spec_sha256": spec_sha256,
             "suite": suite,
             "tasks": list(split.schema.tasks),
-        }
+        } | ({"tuned": tuned} if tuned else {})
         provenance.write_json(
             partial / "spec.json",
             head | {"started_at": started.isoformat(), "host": platform.node()},
@@ -147,14 +151,6 @@ def _clear_partials(out: Path) -> None:
 
 def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise StembenchError("train.device is cuda, but torch sees no GPU: use auto or cpu")
-    return torch.device(name)
 
 
 def _device_name(device: torch.device) -> str:

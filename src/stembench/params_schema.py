@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from stembench.errors import StembenchError
+from stembench.params_tuning import Factors, Space, Tuning
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -199,6 +200,28 @@ class Model(Strict):
     class_: str = Field(alias="class", pattern=r"^[a-z][a-z0-9_]*\.[A-Za-z]\w*$")
     args: dict[str, Any] = {}
     train: PartialTrain = PartialTrain()
+    tune: Space = Space()
+
+
+class Published(Strict):
+    """Settings that a model was published with, and where they stand."""
+
+    source: str | None = None
+    train: PartialTrain = PartialTrain()
+    args: dict[str, Any] = {}
+
+
+class Released(Published):
+    """The settings shared by all published models, and what each has of its own."""
+
+    source: str
+    models: dict[Name, Published] = Field(min_length=1)
+
+
+class Protocols(Strict):
+    """What a suite's `protocol` stands for, where it is not told by the other sections."""
+
+    released: Released | None = None
 
 
 class Suite(Strict):
@@ -208,7 +231,7 @@ class Suite(Strict):
     datasets: list[Name] = Field(min_length=1)
     models: Literal["all"] | list[Name]
     seeds: Positive | Annotated[list[Seed], Field(min_length=1)]
-    protocol: Literal["equal"] = "equal"
+    protocol: Literal["released", "equal", "tuned"] = "equal"
     train: PartialTrain = PartialTrain()
     args: dict[str, Any] = {}
 
@@ -219,6 +242,8 @@ class Analysis(Strict):
     reference: Name
     alpha: Fraction
     margin: float = Field(gt=0, lt=1)
+    factors: dict[Name, Factors] = {}
+    protocols: dict[Name, list[Name]] = {}
 
 
 class Params(Strict):
@@ -232,6 +257,8 @@ class Params(Strict):
     args: dict[str, Any] = {}
     datasets: dict[Name, Dataset]
     models: dict[Name, Model]
+    tuning: Tuning | None = None
+    protocols: Protocols = Protocols()
     analysis: Analysis
 
     def select(self, name: str | None = None) -> Suite:

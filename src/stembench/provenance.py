@@ -19,6 +19,7 @@ TRAINING_SOURCES = (
     "data/batches.py",
     "data/schema.py",
     "data/splits.py",
+    "device.py",
     "evaluation.py",
     "metrics.py",
     "models/layers.py",
@@ -36,7 +37,8 @@ SPLIT_SOURCES = (
 )
 #: Files whose change can change the tables, and the report made from them.
 COMPARISON_SOURCES = tuple(
-    PACKAGE / name for name in ("compare.py", "metrics.py", "runs.py", "stats.py")
+    PACKAGE / name
+    for name in ("compare.py", "factors.py", "metrics.py", "runs.py", "stats.py", "tuned.py")
 )
 REPORT_SOURCES = tuple(
     sorted(path for path in (PACKAGE / "report").iterdir() if path.suffix in (".py", ".j2"))
@@ -54,6 +56,13 @@ def training_sources(class_path: str) -> list[Path]:
     """Source files a run of `<module>.<Class>` depends on."""
     module = class_path.split(".")[0]
     return [PACKAGE / name for name in (*TRAINING_SOURCES, f"models/{module}.py")]
+
+
+def tuning_sources(class_path: str) -> list[Path]:
+    """Source files the tuning of `<module>.<Class>` depends on: those of a run, less its test."""
+    evaluating = {PACKAGE / "cell.py", PACKAGE / "evaluation.py"}
+    trained = [path for path in training_sources(class_path) if path not in evaluating]
+    return [*trained, PACKAGE / "tuning.py"]
 
 
 def sha256_file(path: Path) -> str:
@@ -95,10 +104,14 @@ def machine() -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write sorted JSON through a temporary file; NaN is refused (ValueError)."""
-    text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    write_text(path, json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file as a whole, so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8", newline="\n")
     temporary.replace(path)
 
 

@@ -2,7 +2,7 @@
 import os
 import sys
 
-from stembench import params, provenance
+from stembench import params, provenance, tuned
 from stembench.errors import StembenchError
 
 try:
@@ -19,6 +19,8 @@ OUT = f"results/{SUITE.name}"
 RUNS = {
     (run.dataset, run.model, str(run.seed)): run for run in params.expand(PARAMS, SUITE)
 }
+#: The outcome of a search, by data set and model; empty where the suite is not tuned.
+TUNED = f"{OUT}/tuned/{{dataset}}/{{model}}.yaml" if SUITE.protocol == "tuned" else ""
 RUN_FILES = [f"{OUT}/runs/{'/'.join(cell)}/run.json" for cell in RUNS]
 
 

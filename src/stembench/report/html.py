@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stembench.report import answers, content, names, tables
+from stembench.report import answers, content, names, protocol, tables
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results, read_results, records, write_text
 
@@ -210,6 +210,9 @@ def _context(results: Results) -> dict[str, Any]:
         "comparison_header": tables.comparison_header(results),
         "comparison_note": tables.comparison_note(results),
         "test": content.test_line(results),
+        "protocol": protocol.line(results),
+        "searches_header": protocol.HEADER,
+        "searches": protocol.searches(results),
         "figures": _figures(results),
         "cost_header": ["Data set", "Model", "seeds", *(title for _, title, _ in _COST)],
         "cost": _cost(results),

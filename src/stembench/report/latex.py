@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stembench.report import content, names
+from stembench.report import content, names, protocol
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results
 
@@ -121,6 +121,7 @@ def _header(results: Results) -> str:
         "Needs \\usepackage{booktabs}. Generated: do not edit.",
         content.provenance_line(results),
         content.cells_line(results),
+        protocol.line(results),
         *content.warning_lines(results),
         *content.missing_lines(results),
     ]
@@ -159,7 +160,7 @@ def main(results: Results, legend: list[str]) -> str:
         (
             "calibration",
             ["logloss", "calibration"],
-            ["Calibration is predicted / observed positives: 1 is best. Not tested.", legend[-1]],
+            ["Calibration is predicted / observed positives: 1 is best. Not tested.", *legend[-2:]],
         ),
     ):
         what = " and ".join(escape(names.metric(metric)) for metric in metrics)
@@ -198,7 +199,8 @@ def comparison(
         tabular = _tabular(
             "ll" + "r" * (len(header) - 3) + "l", [_line(list(map(escape, header)))], body
         )
-        notes = [escape(note), escape(content.test_line(results)), *_source(results, dataset)]
+        notes = [escape(note), escape(content.test_line(results))]
+        notes += [escape(protocol.line(results)), *_source(results, dataset)]
         parts.append(
             _table(
                 f"tab:{results.suite}-{dataset}-comparison".replace("_", "-"),

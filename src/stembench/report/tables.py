@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from stembench.report import content, latex, names
+from stembench.report import content, factors, latex, names, protocol
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results, read_results, records, write_text
 
@@ -27,6 +27,7 @@ def legend(results: Results) -> list[str]:
         f"≈ equivalent; no mark: nothing can be said, or not compared. gAUC carries no marks.",
         content.test_line(results),
         content.seeds_line(results),
+        protocol.line(results),
     ]
 
 
@@ -108,6 +109,10 @@ def main_markdown(results: Results) -> str:
     for dataset in results.datasets:
         lines += [f"### {escape(names.dataset(dataset))}", ""]
         lines += [*_block(content.block(results, dataset, ["logloss", "calibration"])), ""]
+    searches = protocol.searches(results)
+    if searches:
+        grid = [[escape(cell) for cell in row] for row in searches]
+        lines += ["## Searches", "", *_grid(protocol.HEADER, grid, text=(0, 1, 6)), ""]
     return "\n".join([*lines, "## Source", "", *_footer(results)]) + "\n"
 
 
@@ -168,7 +173,7 @@ def comparison_markdown(results: Results) -> str:
     reference = escape(names.model(results.reference))
     lines = [f"# Suite {escape(results.suite)}: {reference} against every other model", ""]
     lines += _alerts(results)
-    for note in (comparison_note(results), content.test_line(results)):
+    for note in (comparison_note(results), content.test_line(results), protocol.line(results)):
         lines += [escape(note), ""]
     for dataset in results.datasets:
         lines += _title(results, dataset)
