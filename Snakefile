@@ -14,6 +14,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
+        TUNED_FILES,
         RUN_FILES,
         f"{OUT}/tables/main.md",
         f"{OUT}/logs/compare.ok",

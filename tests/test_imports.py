@@ -32,7 +32,9 @@ ALLOWED = {
     "stats": {"errors", "metrics"},
     "factors": {"runs", "stats"},
     "runs": {"errors", "metrics", "stats", "data.splits"},
-    "compare": {"errors", "factors", "metrics", "stats", "runs", "data.splits", "data.schema", "provenance"},
+    "compare": {
+        "errors", "factors", "metrics", "stats", "runs", "data.splits", "data.schema", "provenance",
+    },
     "training": {
         "errors", "metrics", "progress", "data.batches", "data.schema", "data.splits",
         "models.layers",

@@ -116,16 +116,17 @@ def test_a_damaged_outcome_is_one_clear_error(tmp_path, content: bytes) -> None:
         tuned.read(path)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    with pytest.raises(StembenchError, match="is damaged.*tune movielens mmoe --suite s"):
+    with pytest.raises(StembenchError, match=r"is damaged.*tune movielens mmoe --suite s"):
         tuned.read(path)
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A folder with a tuned suite of two small models on one small data set."""
-    text = TEXT.replace("*settings_datasets\n    models: *settings_models\n    seeds: 5\n"
-                        "    protocol: tuned", "[movielens]\n    models: [mmoe, stem]\n    seeds: 2\n"
-                        "    protocol: tuned")  # fmt: skip
+    old = "*settings_datasets\n    models: *settings_models\n    seeds: 5\n    protocol: tuned"
+    new = "[movielens]\n    models: [mmoe, stem]\n    seeds: 2\n    protocol: tuned"
+    assert old in TEXT
+    text = TEXT.replace(old, new)
     text = text.replace(", settings_tuned]", "]").replace("  trials: 20\n", "  trials: 2\n")
     text = text.replace("train: {lr: 3.0e-3, batch_size: 1024, patience: 2}",
                         "train: {lr: 3.0e-3, batch_size: 128, patience: 2, epochs: 2}")  # fmt: skip

@@ -235,7 +235,7 @@ def compare(
     expected = tuned.cells(settings, chosen, results)
     run(
         results, SPLITS, expected, analysis.reference, analysis.alpha, analysis.margin, partial,
-        {key: design.effects() for key, design in analysis.factors.items()},
+        {key: design.effects() for key, design in settings.designs_of(chosen).items()},
         tuned.protocol(settings, chosen, results),
     )  # fmt: skip
     write_tables(results)

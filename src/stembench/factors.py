@@ -31,13 +31,10 @@ COLUMNS = (
 def analyse(group: Group, designs: Mapping[str, Effects], alpha: float) -> list[dict[str, Any]]:
     """One row per design, effect and task of a measured group; BH over all of the data set.
 
-    Designs with a model that the suite does not run are left out. An effect without two seeds that
-    all its models have is NaN.
+    An effect without two seeds that all its models have is NaN.
     """
     rows = []
     for design, effects in designs.items():
-        if not {m for _, _, weights in effects for m in weights} <= set(group.models):
-            continue
         for effect, words, weights in effects:
             for t, task in enumerate(group.tasks):
                 row: dict[str, Any] = {"dataset": group.dataset, "task": task, "metric": "auc"}
@@ -60,12 +57,15 @@ def combine(terms: Iterable[tuple[float, list[Cell]]], t: int) -> NDArray[np.flo
     common = [seed for seed in by_seed[0][1] if all(seed in cells for _, cells in by_seed)]
     rows = []
     for seed in common:
-        total = 0.0
+        total: Any = 0.0
+        size: Any = 0.0
         for weight, cells in by_seed:
             influence = cells[seed].influence
             assert influence is not None  # the group is measured
             total = total + weight * influence[t]
-        rows.append(total)
+            size = size + np.abs(weight * influence[t])
+        # What cancels must be 0: rounding alone has a spread so small that it would be significant.
+        rows.append(np.where(np.abs(total) > 1e-12 * size, total, 0.0))
     return np.array(rows, dtype=np.float64)
 
 

@@ -275,6 +275,11 @@ class Params(Strict):
     def models_of(self, suite: Suite) -> list[str]:
         return list(self.models) if suite.models == "all" else list(suite.models)
 
+    def designs_of(self, suite: Suite) -> dict[str, Factors]:
+        """The factor designs all of whose models the suite runs."""
+        models = set(self.models_of(suite))
+        return {k: d for k, d in self.analysis.factors.items() if models.issuperset(d.models)}
+
     def seeds_of(self, suite: Suite) -> list[int]:
         return self.seeds[: suite.seeds] if isinstance(suite.seeds, int) else list(suite.seeds)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stembench.report import content, names, protocol
+from stembench.report import content, factors, names, protocol
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results
 
@@ -210,4 +210,29 @@ def comparison(
                 wide=True,
             )
         )
+    return "\n\n".join(parts) + "\n"
+
+
+def factors_tables(results: Results) -> str:
+    """tables/factors.tex: one table per data set and design."""
+    parts = [_header(results), *_alerts(results)]
+    if not len(results.factors):
+        parts.append(escape(factors.NOTHING))
+    header = factors.header(results)
+    for dataset in results.datasets:
+        for design in factors.designs(results, dataset):
+            body = [
+                _line([*map(escape, row[:3]), *map(_signed, row[3:])])
+                for row in factors.rows(results, dataset, design)
+            ]
+            head = [_line(list(map(escape, header)))]
+            parts.append(
+                _table(
+                    f"tab:{results.suite}-{dataset}-{design}".replace("_", "-"),
+                    f"Effects of the design {escape(design)}: {_about(results, dataset)}.",
+                    _tabular("lll" + "r" * (len(header) - 3), head, body),
+                    [escape(factors.note(results)), *_source(results, dataset)],
+                    wide=True,
+                )
+            )
     return "\n\n".join(parts) + "\n"

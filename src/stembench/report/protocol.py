@@ -25,7 +25,9 @@ def line(results: Results) -> str:
             "tuned on."
         )
     if told["name"] == "released":
-        return f"Protocol released: the published settings of each model ({told['source']}); 0 trials."
+        return (
+            f"Protocol released: the published settings of each model ({told['source']}); 0 trials."
+        )
     if told["name"] == "equal":
         return "Protocol equal: the settings of params.yaml for every model; 0 trials."
     return "Protocol unknown: these tables were made before it was recorded."

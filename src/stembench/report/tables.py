@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stembench.report import content, factors, latex, names, protocol
 from stembench.report.content import DECIMALS, Block, Cell, number
-from stembench.report.inputs import Results, read_results, records, write_text
+from stembench.report.inputs import Results, read_results, records, unique, write_text
 
 MARKS = {"": "", "beats_all": " *", "below": " ↓", "above": " ↑", "equivalent": " ≈"}
 
@@ -187,10 +187,28 @@ def comparison_markdown(results: Results) -> str:
     return "\n".join([*lines, "## Source", "", *_footer(results)]) + "\n"
 
 
-def write_tables(results: Path) -> list[Path]:
-    """Write main and comparison as Markdown and LaTeX (booktabs) into `results`/tables.
+def factors_markdown(results: Results) -> str:
+    """tables/factors.md: main effects and interactions of each design."""
+    lines = [f"# Suite {escape(results.suite)}: factor analysis", "", *_alerts(results)]
+    if not len(results.factors):
+        return "\n".join([*lines, factors.NOTHING, "", *_footer(results)]) + "\n"
+    lines += [escape(factors.note(results)), "", escape(protocol.line(results)), ""]
+    for dataset in results.datasets:
+        lines += _title(results, dataset)
+        for design in factors.designs(results, dataset):
+            grid = [[escape(c) for c in row] for row in factors.rows(results, dataset, design)]
+            lines += [f"### {escape(design)}", ""]
+            lines += [*_grid(factors.header(results), grid, text=(0, 1, 2)), ""]
+    lines += ["## Contrasts", ""]
+    for design in unique(results.factors["design"]):
+        lines += [f"- {escape(design)}: {escape(f)}" for f in factors.formulas(results, design)]
+    return "\n".join([*lines, "", "## Source", "", *_footer(results)]) + "\n"
 
-    results: results/<suite>, as left by `stembench compare`. Returns the four paths. Raises
+
+def write_tables(results: Path) -> list[Path]:
+    """Write main, comparison and factors as Markdown and LaTeX (booktabs) into `results`/tables.
+
+    results: results/<suite>, as left by `stembench compare`. Returns the six paths. Raises
     StembenchError if a table of `compare` is not there or unreadable.
     """
     tables = read_results(results)
@@ -208,4 +226,6 @@ def write_tables(results: Path) -> list[Path]:
                 comparison_note(tables),
             ),
         ),
+        write_text(folder / "factors.md", factors_markdown(tables)),
+        write_text(folder / "factors.tex", latex.factors_tables(tables)),
     ]
