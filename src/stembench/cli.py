@@ -243,6 +243,32 @@ def compare(
 
 
 @app.command()
+def protocols(
+    series: Annotated[
+        str, typer.Argument(help="a series of analysis.protocols", show_default=False)
+    ],
+) -> None:
+    """Compare suites that differ in their settings: ranks by protocol, learning rate both ways."""
+    from stembench import params, tuned
+    from stembench.protocols import Member, compare_protocols
+    from stembench.report.protocols import write_protocols
+
+    settings = params.load()
+    analysis = settings.analysis
+    if series not in analysis.protocols:
+        known = ", ".join(analysis.protocols) or "none"
+        raise StembenchError(f"unknown series {series!r} of analysis.protocols: known: {known}")
+    members = [
+        Member(name, suite.protocol, RESULTS / name, tuned.cells(settings, suite, RESULTS / name))
+        for name, suite in ((n, settings.suites[n]) for n in analysis.protocols[series])
+    ]
+    out = RESULTS / series
+    compare_protocols(out, SPLITS, members, analysis.reference, analysis.alpha, analysis.margin)
+    for path in write_protocols(out):
+        typer.echo(str(path))
+
+
+@app.command()
 def report(suite: SuiteName = None) -> None:
     """Draw the figures and write the self-contained HTML report from the tables."""
     from stembench import params

@@ -109,7 +109,7 @@ def compare(
         rows["runs"] += _runs(group)
         rows["metrics"] += metrics
         rows["oracle"] += _oracle(group, metrics)
-        rows["comparison"] += _comparison(group, reference, alpha, margin)
+        rows["comparison"] += against_reference(group, reference, alpha, margin)
         rows["cost"] += _cost(group)
         rows["factors"] += factors.analyse(group, designs or {}, alpha)
         for cell in group.cells:
@@ -189,7 +189,7 @@ def _oracle(group: Group, metrics: Rows) -> Rows:
     return rows
 
 
-def _comparison(group: Group, reference: str, alpha: float, margin: float) -> Rows:
+def against_reference(group: Group, reference: str, alpha: float, margin: float) -> Rows:
     """The reference against every other model on each task; Holm over all of the data set."""
     rows: Rows = []
     for t, task in enumerate(group.tasks):

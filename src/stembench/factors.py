@@ -41,7 +41,7 @@ def analyse(group: Group, designs: Mapping[str, Effects], alpha: float) -> list[
                 row |= {"design": design, "effect": effect, "contrast": words}
                 row |= {"models": formula(weights), "family": f"factors:{group.dataset}"}
                 terms = [(weight, group.sound(model)) for model, weight in weights.items()]
-                rows.append(row | test(combine(terms, t), alpha))
+                rows.append(row | columns_of(combine(terms, t), alpha))
     adjusted = benjamini_hochberg([row["p_total"] for row in rows])
     for row, p_adj in zip(rows, adjusted, strict=True):
         row["p_adj"] = p_adj
@@ -69,7 +69,7 @@ def combine(terms: Iterable[tuple[float, list[Cell]]], t: int) -> NDArray[np.flo
     return np.array(rows, dtype=np.float64)
 
 
-def test(difference: NDArray[np.float64], alpha: float) -> dict[str, float]:
+def columns_of(difference: NDArray[np.float64], alpha: float) -> dict[str, float]:
     """The two-way test of D (S, G) as columns of a table; NaN below two seeds."""
     row: dict[str, float] = {"n_seeds": len(difference)}
     if len(difference) < 2:

@@ -125,6 +125,8 @@ def _check_series(params: Params) -> list[str]:
     faults = []
     for key, names in params.analysis.protocols.items():
         where = f"analysis.protocols.{key}"
+        if key in params.suites:
+            faults.append(f"{where}: is the name of a suite too: their results would mix")
         unknown = [name for name in names if name not in params.suites]
         faults += [f"{where}: unknown {n!r}, one of {', '.join(params.suites)}" for n in unknown]
         if unknown:

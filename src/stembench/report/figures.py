@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -226,15 +227,21 @@ def _curve(axes: Axes, histories: list[pd.DataFrame], task: str, style: dict[str
     return bool(curves)
 
 
-def learning_curves(results: Results) -> Figure:
-    """Validation AUC by epoch: a line a model (mean over seeds), faint lines its seeds."""
-    models = list(dict.fromkeys(m for d in results.datasets for m in results.models(d)))
-    others = [model for model in models if model != results.reference]
+def model_styles(models: list[str], reference: str) -> dict[str, dict[str, Any]]:
+    """Colour and dashes of each model's line."""
+    others = [model for model in models if model != reference]
     styles: dict[str, dict[str, Any]] = {
         model: {"color": _COLOURS[i % 7], "linestyle": _DASHES[i % 7], "linewidth": 1.7}
         for i, model in enumerate(others)
     }
-    styles[results.reference] = {"color": _REFERENCE, "linestyle": "-", "linewidth": 2.1}
+    styles[reference] = {"color": _REFERENCE, "linestyle": "-", "linewidth": 2.1}
+    return styles
+
+
+def learning_curves(results: Results) -> Figure:
+    """Validation AUC by epoch: a line a model (mean over seeds), faint lines its seeds."""
+    models = list(dict.fromkeys(m for d in results.datasets for m in results.models(d)))
+    styles = model_styles(models, results.reference)
     with _style():
         figure, panels = _grid(results, width=3.1, height=2.3, extra=0.8)
         for dataset in results.datasets:
@@ -295,6 +302,12 @@ def factor_effects(results: Results) -> Figure:
         words = f"difference in test AUC, {content.level(results)} CI"
         figure.supxlabel(words, fontsize=9)
     return figure
+
+
+def save_styled(draw: Callable[[], Figure], stem: Path) -> list[Path]:
+    """Draw a figure in the report's style and write it as SVG and PNG."""
+    with _style():
+        return _save(draw(), stem)
 
 
 def write_figures(results: Path) -> list[Path]:

@@ -44,7 +44,7 @@ def _cell(cell: Cell) -> str:
     return f"{text} ({cell.n_seeds} of {cell.n_expected} seeds)" if cell.partial else text
 
 
-def _grid(header: list[str], rows: list[list[str]], text: tuple[int, ...] = (0,)) -> list[str]:
+def grid(header: list[str], rows: list[list[str]], text: tuple[int, ...] = (0,)) -> list[str]:
     """A Markdown table; columns in `text` are set left, the others are numbers."""
     rule = ["---" if i in text else "---:" for i in range(len(header))]
     return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
@@ -64,7 +64,7 @@ def _block(block: Block) -> list[str]:
             for value, (_, metric) in zip(block.oracle, block.columns, strict=True)
         ]
         rows.append([f"*{names.ORACLE}*", *values])
-    return _grid(header, rows)
+    return grid(header, rows)
 
 
 def _title(results: Results, dataset: str) -> list[str]:
@@ -111,8 +111,8 @@ def main_markdown(results: Results) -> str:
         lines += [*_block(content.block(results, dataset, ["logloss", "calibration"])), ""]
     searches = protocol.searches(results)
     if searches:
-        grid = [[escape(cell) for cell in row] for row in searches]
-        lines += ["## Searches", "", *_grid(protocol.HEADER, grid, text=(0, 1, 6)), ""]
+        cells = [[escape(cell) for cell in row] for row in searches]
+        lines += ["## Searches", "", *grid(protocol.HEADER, cells, text=(0, 1, 6)), ""]
     return "\n".join([*lines, "## Source", "", *_footer(results)]) + "\n"
 
 
@@ -181,9 +181,9 @@ def comparison_markdown(results: Results) -> str:
         if not rows:
             lines += ["missing: nothing to compare.", ""]
             continue
-        grid = [[escape(task), escape(other), *c, verdict] for task, other, c, verdict in rows]
+        cells = [[escape(task), escape(other), *c, verdict] for task, other, c, verdict in rows]
         header = comparison_header(results)
-        lines += [*_grid(header, grid, text=(0, 1, len(header) - 1)), ""]
+        lines += [*grid(header, cells, text=(0, 1, len(header) - 1)), ""]
     return "\n".join([*lines, "## Source", "", *_footer(results)]) + "\n"
 
 
@@ -196,9 +196,9 @@ def factors_markdown(results: Results) -> str:
     for dataset in results.datasets:
         lines += _title(results, dataset)
         for design in factors.designs(results, dataset):
-            grid = [[escape(c) for c in row] for row in factors.rows(results, dataset, design)]
+            cells = [[escape(c) for c in row] for row in factors.rows(results, dataset, design)]
             lines += [f"### {escape(design)}", ""]
-            lines += [*_grid(factors.header(results), grid, text=(0, 1, 2)), ""]
+            lines += [*grid(factors.header(results), cells, text=(0, 1, 2)), ""]
     lines += ["## Contrasts", ""]
     for design in unique(results.factors["design"]):
         lines += [f"- {escape(design)}: {escape(f)}" for f in factors.formulas(results, design)]
