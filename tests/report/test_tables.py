@@ -177,7 +177,7 @@ def test_oracle_row_and_its_alarm(make_results: Make) -> None:
 
 
 def test_provenance_stands_under_the_table(make_results: Make) -> None:
-    results = make_results()
+    results = make_results(factors=True)
     for path in write_tables(results):
         text = path.read_text(encoding="utf-8")
         assert "stembench compare --suite demo" in text

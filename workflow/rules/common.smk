@@ -22,7 +22,9 @@ RUNS = {
 #: The outcome of a search, by data set and model; empty where the suite is not tuned.
 TUNED = f"{OUT}/tuned/{{dataset}}/{{model}}.yaml" if SUITE.protocol == "tuned" else ""
 TUNED_FILES = (
-    expand(TUNED, dataset=SUITE.datasets, model=PARAMS.models_of(SUITE)) if TUNED else []
+    expand(TUNED, dataset=SUITE.datasets, model=PARAMS.models_of(SUITE))
+    if TUNED
+    else []
 )
 FIGURES = ["forest", "learning_curves"]
 FIGURES += ["factors"] if PARAMS.designs_of(SUITE) else []
