@@ -19,7 +19,7 @@ from stembench.errors import StembenchError
 PACKAGE = Path(__file__).parent
 MODELS = PACKAGE / "models"
 SOURCES = PACKAGE / "data" / "sources"
-_NOT_MODELS = {"__init__", "layers"}
+_NOT_MODELS = {"__init__", "embeddings", "layers"}
 
 
 @dataclass(frozen=True)

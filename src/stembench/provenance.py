@@ -21,6 +21,7 @@ TRAINING_SOURCES = (
     "data/splits.py",
     "evaluation.py",
     "metrics.py",
+    "models/embeddings.py",
     "models/layers.py",
     "training.py",
 )
