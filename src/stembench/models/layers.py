@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
@@ -19,15 +21,18 @@ from stembench.models.embeddings import EmbeddingBank
 
 __all__ = [
     "MLP",
+    "BatchNorm",
     "EmbeddingBank",
     "ExpertLayer",
     "Experts",
     "Extractions",
     "Gate",
     "MultiTask",
+    "bce",
     "linear",
     "logits",
     "networks",
+    "require_nested",
     "towers",
 ]
 
@@ -85,6 +90,20 @@ class MLP(nn.Sequential):
         if outputs is not None:
             layers.append(linear(inputs, outputs))
         super().__init__(*layers)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes the running statistics for a batch of one row.
+
+    The last batch of an epoch may have one row, whose own statistics are undefined.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or len(x) > 1:
+            return super().forward(x)
+        return nn.functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
 
 
 class Gate(nn.Module):
@@ -220,6 +239,22 @@ class Extractions(nn.ModuleList):
         return list(inputs)
 
 
+def require_nested(model: nn.Module, schema: Schema, labels: NDArray[np.uint8]) -> None:
+    """Check the training labels (N, T) of a model that requires nested tasks.
+
+    Raises StembenchError when a label is positive and that of the task before is not.
+    """
+    if not getattr(model, "requires_nested", False):
+        return
+    for t in range(1, schema.num_tasks):
+        rows = int((labels[:, t] > labels[:, t - 1]).sum())
+        if rows:
+            raise StembenchError(
+                f"{type(model).__name__} needs nested tasks, and in {rows} training rows of "
+                f"{schema.dataset} {schema.tasks[t]} is positive without {schema.tasks[t - 1]}"
+            )
+
+
 def networks(
     count: int, inputs: int, units: Sequence[int], dropout: float, outputs: int | None = None
 ) -> nn.ModuleList:
@@ -235,6 +270,12 @@ def towers(count: int, inputs: int, units: Sequence[int], dropout: float) -> nn.
 def logits(towers: nn.ModuleList, inputs: Sequence[Tensor]) -> Tensor:
     """Each task's tower on its own input (B, h): logits (B, T)."""
     return torch.cat([tower(x) for tower, x in zip(towers, inputs, strict=True)], dim=1)
+
+
+def bce(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum over tasks of the mean binary cross entropy; both (B, T). For a model's own `loss`."""
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return losses.mean(0).sum()
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
