@@ -33,11 +33,11 @@ from tests.test_params import TEXT, edited
         ("dropout: {choices: [0.0,", "dropout: {choices: [1.0,", r"tuning\.space\.args\.dropout: must lie in \[0, 1\)"),
         ("dropout: {choices: [0.0, 0.1, 0.2, 0.4]}", "dropout: {low: 0, high: 1}", r"space\.args\.dropout: is a real number"),
         ("dropout: {choices:", "dropoud: {choices:", r"tuning\.space\.args: unknown argument 'dropoud', one of "),
-        ("num_experts: {choices: [2, 4, 8]}", "num_experts: {choices: [2, x]}", r"models\.mmoe\.tune\.args\.num_experts: must be a positive integer, not 'x'"),
-        ("num_experts: {choices: [2, 4, 8]}", "num_shared_experts: {choices: [2, 4]}", r"models\.mmoe\.tune\.args: unknown argument 'num_shared_experts'"),
-        ("num_experts: {choices: [2, 4, 8]}", "expert_units: {low: 1, high: 4}", r"models\.mmoe\.tune\.args\.expert_units: is no number: give `choices`"),
-        ("    protocol: tuned\n", "    protocol: tuned\n    train: {lr: 1.0e-3}\n", r"suites\.settings_tuned\.train\.lr: is tuned for single_task"),
-        ("    protocol: tuned\n", "    protocol: tooned\n", r"suites\.settings_tuned\.protocol: must be 'released', 'equal' or 'tuned'"),
+        ("  mmoe:\n", "  mmoe:\n    tune: {args: {num_experts: {choices: [2, x]}}}\n", r"models\.mmoe\.tune\.args\.num_experts: must be a positive integer, not 'x'"),
+        ("  mmoe:\n", "  mmoe:\n    tune: {args: {num_shared_experts: {choices: [2, 4]}}}\n", r"models\.mmoe\.tune\.args: unknown argument 'num_shared_experts'"),
+        ("  mmoe:\n", "  mmoe:\n    tune: {args: {expert_units: {low: 1, high: 4}}}\n", r"models\.mmoe\.tune\.args\.expert_units: is no number: give `choices`"),
+        ("    protocol: tuned\n", "    protocol: tuned\n    train: {lr: 1.0e-3}\n", r"suites\.\w+_tuned\.train\.lr: is tuned, for single_task, shared_bottom, .*: drop it here"),
+        ("    protocol: tuned\n", "    protocol: tooned\n", r"suites\.\w+_tuned\.protocol: must be 'released', 'equal' or 'tuned'"),
         ("      stem: {train: {lr: 1.0e-3}}\n", "", r"settings_released\.models: no published settings of stem"),
         ("      stem: {train: {lr: 1.0e-3}}\n", "      stam: {train: {lr: 1.0e-3}}\n", r"protocols\.released\.models: unknown 'stam', one of"),
         ("      stem: {train: {lr: 1.0e-3}}\n", "      stem: {train: {lrr: 1.0e-3}}\n", r"protocols\.released\.models\.stem\.train\.lrr: unknown key"),
@@ -59,6 +59,9 @@ def test_a_tuned_suite_needs_the_section_tuning() -> None:
     with pytest.raises(StembenchError) as caught:
         params.parse(text)
     assert "suites.settings_tuned.protocol: tuned needs the section tuning" in str(caught.value)
-    assert "models.stem.tune: there is no section tuning" in str(caught.value)
+    with pytest.raises(StembenchError, match=r"models\.mmoe\.tune: there is no section tuning"):
+        params.parse(
+            text.replace("  mmoe:\n", "  mmoe:\n    tune: {train: {lr: {choices: [0.1, 0.2]}}}\n")
+        )
     with pytest.raises(StembenchError, match=r"released needs the section protocols\.released"):
         params.parse(TEXT[: TEXT.index("\nprotocols:\n")] + TEXT[TEXT.index("\ndatasets:\n") :])

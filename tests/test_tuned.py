@@ -81,9 +81,13 @@ def test_a_change_of_the_space_changes_the_plans_that_it_touches_only() -> None:
         models = settings.models_of(suite)
         return {model: tuned.plan(settings, suite, "movielens", model) for model in models}
 
-    old = "num_experts: {choices: [2, 4, 8]}"
-    assert TEXT.count(old) >= 1
-    before, after = plans(TEXT), plans(TEXT.replace(old, "num_experts: {choices: [2, 4]}", 1))
+    old = "      num_experts: {choices: [2, 4, 8]}"
+    assert TEXT.count(old) == 1
+    before, after = plans(TEXT), plans(TEXT.replace(old, "      num_experts: {choices: [2, 4]}"))
+    changed = {model for model in before if before[model] != after[model]}
+    assert changed == {"omoe", "mmoe"}  # those that have the argument
+    own = "  mmoe:\n    tune: {train: {lr: {low: 0.1, high: 0.2}}}\n"
+    after = plans(TEXT.replace("  mmoe:\n", own))
     assert [model for model in before if before[model] != after[model]] == ["mmoe"]
     more = plans(TEXT.replace("  trials: 20\n", "  trials: 21\n"))
     assert all(before[model] != more[model] for model in before)
@@ -180,6 +184,10 @@ def test_tune_train_compare(project: Path) -> None:
         assert "2 trials" in text, name
     # A search of another space makes its cells stale, whoever calls.
     file = project / "params.yaml"
-    file.write_text(file.read_text().replace("choices: [2, 4, 8]", "choices: [2, 4]"))
-    with pytest.raises(StembenchError, match=r"mmoe/2023 \(stale\)"):
+    file.write_text(
+        file.read_text().replace(
+            "num_experts: {choices: [2, 4, 8]", "num_experts: {choices: [2, 4]"
+        )
+    )
+    with pytest.raises(StembenchError, match=r"2 of 4 cells are not ready: .*mmoe/2023 \(stale\)"):
         stembench("compare", "--suite", SUITE)

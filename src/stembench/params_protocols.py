@@ -33,8 +33,8 @@ def layers(params: Params, suite: Suite, model: str) -> Sequence[Any]:
     """The layers that the suite's protocol sets between the model's entry and the suite."""
     released = params.protocols.released
     if suite.protocol != "released" or released is None:
-        return ()
-    return (released, released.models[model])
+        return []
+    return [released, *([released.models[model]] if model in released.models else [])]
 
 
 def space(params: Params, model: str) -> Space:
@@ -108,15 +108,21 @@ def _check_suite(where: str, params: Params, suite: Suite) -> list[str]:
         if params.tuning is None:
             return [f"{where}.protocol: tuned needs the section tuning"]
         faults = []
-        fixed = {f"train.{key}" for key in suite.train.model_dump(exclude_unset=True)}
-        fixed |= {f"args.{key}" for key in suite.args}
+        fixed = [f"train.{key}" for key in suite.train.model_dump(exclude_unset=True)]
+        fixed += [f"args.{key}" for key in suite.args]
+        searched: dict[str, list[str]] = {}
         for model in models:
             own = space(params, model)
             names = [f"train.{key}" for key in own.train] + [f"args.{key}" for key in own.args]
             if not names:
                 faults.append(f"{where}.models: the search space of {model} is empty")
-            faults += [f"{where}.{name}: is tuned for {model}" for name in names if name in fixed]
-        return faults
+            for name in names:
+                searched.setdefault(name, []).append(model)
+        return faults + [
+            f"{where}.{name}: is tuned, for {', '.join(searched[name])}: drop it here"
+            for name in fixed
+            if name in searched
+        ]
     return []
 
 

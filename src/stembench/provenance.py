@@ -22,6 +22,7 @@ TRAINING_SOURCES = (
     "device.py",
     "evaluation.py",
     "metrics.py",
+    "models/embeddings.py",
     "models/layers.py",
     "training.py",
 )

@@ -24,7 +24,7 @@ from stembench.data.batches import Batches, stream
 from stembench.data.schema import Schema
 from stembench.data.splits import Part
 from stembench.errors import StembenchError
-from stembench.models.layers import EmbeddingBank
+from stembench.models.layers import EmbeddingBank, require_nested
 from stembench.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -81,10 +81,11 @@ def fit(
     Adam on the summed cross entropy plus (lambda / 2) ||E||^2 over the embedding tables, whose
     gradient lambda * E is added before the clip, as automatic differentiation would. A line per
     epoch goes to `history` (CSV) at once, so that a running cell can be watched. Raises
-    StembenchError when the loss is not finite.
+    StembenchError when the model needs nested labels and they are not, or the loss is not finite.
     """
     settings, seed = spec["train"], spec["seed"]
     model = build(schema, spec).to(device)
+    require_nested(model, schema, train.labels)
     tables = [m.weight for m in model.modules() if isinstance(m, EmbeddingBank)]
     parameters = list(model.parameters())
     optimizer = torch.optim.Adam(parameters, lr=settings["lr"], fused=True)
