@@ -22,7 +22,7 @@ from stembench.data.batches import Batches, stream
 from stembench.data.schema import Schema
 from stembench.models.layers import EmbeddingBank, Gate
 from stembench.objectives import Objective, losses_of
-from stembench.objectives.shared import looked_up, reach, readers
+from stembench.objectives.shared import TaskBackward, looked_up, reach, readers
 from stembench.selection import Choice
 
 #: Fixed training batches, and the most rows of one.
@@ -60,7 +60,7 @@ class Diagnostics:
         self._losses = losses_of(model)
         self._shared: list[nn.Parameter] | None = None
         if self._losses is not None:
-            few = self._batches[0][0][:2]
+            few = self._batches[0][0][:64]
             self._shared = reach(model, self._losses, few, schema.num_tasks).shared
         self._gates: dict[str, Any] = {
             name: gate for name, gate in model.named_modules() if isinstance(gate, Gate)
@@ -157,12 +157,9 @@ class Diagnostics:
                 self._model(fields)
             return {}
         with looked_up(self._model) as found_up:
-            losses = self._losses(self._model(fields), labels)
+            backward = TaskBackward(self._losses, self._model(fields), labels)
         wanted, count = [*self._shared, *(vector for _, vector in found_up)], len(self._shared)
-        by_task = [
-            torch.autograd.grad(losses[t], wanted, retain_graph=True, allow_unused=True)
-            for t in range(len(tasks))
-        ]
+        by_task = [backward.gradients(t, wanted) for t in range(len(tasks))]
         found = {}
         for quantity, part in (("dense", slice(count)), ("embedding", slice(count, None))):
             for a, b in combinations(range(len(tasks)), 2):
@@ -184,7 +181,7 @@ class Diagnostics:
         banks = {n: m for n, m in self._model.named_modules() if isinstance(m, EmbeddingBank)}
         owners: dict[tuple[str, int], set[str]] = {}
         if self._losses is not None:
-            few = self._batches[0][0][:2]
+            few = self._batches[0][0][:64]
             owners = readers(self._model, self._losses, few, self._schema.tasks)
         for name, bank in banks.items():
             sizes = {field.name: field.size for field in self._schema.fields}

@@ -101,7 +101,7 @@ def fit(
     optimizer = torch.optim.Adam(parameters, lr=settings["lr"], fused=True)
     batches = Batches(train, settings["batch_size"], device)
     holdout = Batches(valid, 4 * settings["batch_size"], device)
-    objective = objectives.build(spec, schema.tasks, model, batches.fields[:2])
+    objective = objectives.build(spec, schema.tasks, model, batches.fields[:64])
     selection = Selection(settings["select"], settings["patience"], schema.num_tasks)
     diagnostics = None
     if settings["diagnostics"]:

@@ -58,7 +58,7 @@ class Objective:
         self._steps = 0
 
     def bind(self, model: nn.Module, fields: Tensor, generator: torch.Generator) -> None:
-        """Take the model; `fields` (b, C) are a few rows of it, `generator` the run's own stream.
+        """Take the model; `fields` (b, C) are some rows for it, `generator` the run's own stream.
 
         Raises StembenchError when the objective makes no sense for the model.
         """

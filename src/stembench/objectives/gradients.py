@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from stembench.errors import StembenchError
 from stembench.objectives import solvers
 from stembench.objectives.base import Objective
-from stembench.objectives.shared import flat, looked_up, reach
+from stembench.objectives.shared import TaskBackward, flat, looked_up, reach
 from stembench.objectives.solvers import Array
 
 Tables = Literal["weighted", "sum"]
@@ -58,15 +58,14 @@ class GradientMethod(Objective):
     def backward(self, fields: Tensor, labels: Tensor) -> Tensor:
         """T backward passes and one scatter into the tables."""
         with looked_up(self.model) as found_up:
-            losses = self.losses(self.model(fields), labels)
+            backward = TaskBackward(self.losses, self.model(fields), labels)
+        losses = backward.losses
         vectors = [vector for _, vector in found_up]
         shared, count = self.reach.shared, len(self.reach.shared)
         rows: list[Tensor] = []
         at_vectors: list[tuple[Tensor | None, ...]] = []
         for t, own in enumerate(self.reach.own):
-            found = torch.autograd.grad(
-                losses[t], [*shared, *own, *vectors], retain_graph=True, allow_unused=True
-            )
+            found = backward.gradients(t, [*shared, *own, *vectors])
             rows.append(flat(found[:count], shared))
             for parameter, gradient in zip(own, found[count:], strict=False):
                 parameter.grad = gradient
