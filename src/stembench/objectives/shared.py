@@ -38,7 +38,7 @@ class TaskBackward:
             self._starts = [(loss, None) for loss in self.losses.unbind()]
             return
         (slopes,) = torch.autograd.grad(self.losses.sum(), logits, retain_graph=True)
-        self._starts = list(zip(edges, slopes.split(1, dim=1), strict=True))
+        self._starts = list(zip(edges, torch.split(slopes, 1, dim=1), strict=True))
 
     def gradients(self, task: int, inputs: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         """Gradient of one task's loss at each input, None where it does not reach."""
