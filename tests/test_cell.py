@@ -32,7 +32,12 @@ def test_run_directory_holds_what_run_json_says(split_path: Path, tmp_path: Path
     assert [p.name for p in out.parent.iterdir()] == ["3"]
     for name, digest in run["files"].items():
         assert provenance.sha256_file(out / name) == digest
-    assert set(run["files"]) == {"history.csv", "test_logits.npy", "best.safetensors"}
+    assert set(run["files"]) == {
+        "diagnostics.csv",
+        "history.csv",
+        "test_logits.npy",
+        "best.safetensors",
+    }
     test = SplitDirectory(split_path).part("test")
     logits = np.load(out / "test_logits.npy")
     assert logits.dtype == np.float32

@@ -18,7 +18,8 @@ STANDARD = sys.stdlib_module_names
 #: module or package -> stembench modules it may import
 ALLOWED = {
     "errors": set(),
-    "params": {"errors", "params_errors", "params_models", "params_schema"},
+    "params": {"errors", "params_errors", "params_models", "params_objectives", "params_schema"},
+    "params_objectives": {"errors", "params_models", "params_schema"},
     "params_schema": {"errors"},
     "provenance": set(),
     "data/schema": {"errors"},
@@ -27,11 +28,24 @@ ALLOWED = {
     "stats": {"errors", "metrics"},
     "runs": {"errors", "metrics", "stats", "data.splits"},
     "compare": {"errors", "metrics", "stats", "runs", "data.splits", "data.schema", "provenance"},
+    "selection": set(),
+    "objectives/base": {"errors"},
+    "objectives/equal": {"objectives.base"},
+    "objectives/weighting": {"errors", "objectives.base"},
+    "objectives/solvers": set(),
+    "objectives/shared": {"models.layers", "objectives.base"},
+    "objectives/gradients": {
+        "errors", "objectives", "objectives.base", "objectives.shared", "objectives.solvers",
+    },
+    "diagnostics": {
+        "data.batches", "data.schema", "models.layers", "objectives", "objectives.shared",
+        "selection",
+    },
     "training": {
         "errors", "metrics", "progress", "data.batches", "data.schema", "data.splits",
-        "models.layers",
+        "diagnostics", "models.layers", "objectives", "selection",
     },
-    "evaluation": {"metrics", "training", "data.batches", "data.splits"},
+    "evaluation": {"metrics", "selection", "training", "data.batches", "data.splits"},
 }  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def train_cell(
             },
             "best_epoch": result.best_epoch,
             "epochs_run": result.epochs_run,
-            "stopped": result.choice.stopped,
+            "stopped": result.stopped,
             "timing": {
                 "started_at": started.isoformat(),
                 "finished_at": datetime.now(UTC).isoformat(),

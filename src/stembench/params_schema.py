@@ -31,7 +31,7 @@ class Select(Strict):
 
     metric: Literal["auc"]
     over: Literal["mean", "task"]
-    both: bool = False
+    both: bool
 
 
 class Train(Strict):

@@ -59,6 +59,11 @@ class Fit:
         """The last epoch that weights are kept from."""
         return self.choice.best_epoch
 
+    @property
+    def stopped(self) -> str:
+        """Why the suite's own rule ended: early or max_epochs."""
+        return self.choice.stopped
+
 
 def build(schema: Schema, spec: dict[str, Any]) -> nn.Module:
     """The model of a run's spec, its weights drawn from the run's `init` stream."""
