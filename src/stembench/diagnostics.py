@@ -131,7 +131,7 @@ class Diagnostics:
         """Mean weight by (task of the gate, source), of the last forward pass."""
         if not hasattr(self._model, "gate_sources"):
             return {}
-        sources = self._model.gate_sources()
+        sources: dict[str, list[str]] = self._model.gate_sources
         shares: dict[tuple[str, str], float] = {}
         for name, gate in self._gates.items():
             if gate.weights is None or name not in sources:

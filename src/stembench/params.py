@@ -162,7 +162,10 @@ def _cross_check(params: Params) -> list[str]:
         faults += params_models.check(f"datasets.{name}.args", dataset.args, every)
         faults += params_models.check_source(name, dataset.source.kind, dataset.source.options)
         faults += _check_table(f"datasets.{name}.table", dataset.table)
-    faults += params_objectives.check(params)
+    unknown = params_objectives.check(params)
+    if unknown:
+        return faults + unknown  # no run can be resolved
+    faults += params_objectives.check_combinations(params)
     for key, suite in params.suites.items():
         where = f"suites.{key}"
         if suite.name != key:
@@ -181,6 +184,20 @@ def _cross_check(params: Params) -> list[str]:
             )
         taken = [signatures[name] for name in chosen if name in signatures]  # unknown: told above
         faults += params_models.check(f"{where}.args", suite.args, taken)
+        faults += _check_tasks(params, suite, where)
+    return faults
+
+
+def _check_tasks(params: Params, suite: Suite, where: str) -> list[str]:
+    """Models of a suite that cannot be trained on the tasks of one of its data sets."""
+    faults = []
+    for name in [name for name in suite.datasets if name in params.datasets]:
+        dataset = params.datasets[name]
+        for model in [model for model in params.models_of(suite) if model in params.models]:
+            spec = resolve(params, suite, name, model, 0).spec
+            tasks = list(dataset.table.tasks)
+            fault = params_models.check_tasks(spec["class"], spec["args"], tasks, dataset.nested)
+            faults += [f"{where}.models: {model} on {name}: {fault}"] if fault else []
     return faults
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from stembench.errors import StembenchError
 PACKAGE = Path(__file__).parent
 MODELS = PACKAGE / "models"
 SOURCES = PACKAGE / "data" / "sources"
-_NOT_MODELS = {"__init__", "layers"}
+_NOT_MODELS = {"__init__", "embeddings", "layers"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,37 @@ def check(where: str, args: dict[str, Any], signatures: list[dict[str, Argument]
         if problem:
             faults.append(f"{where}.{name}: {problem}")
     return faults
+
+
+def check_tasks(
+    class_path: str, args: dict[str, Any], tasks: Sequence[str], nested: bool
+) -> str | None:
+    """Why a model cannot be trained on those tasks, or None.
+
+    Read from the class's `required_tasks` (a number) and `requires_nested` (true, or the name of
+    the argument that makes it so where it is not zero), see models.layers.MultiTask.
+    """
+    name, found = class_path.split(".")[1], _requirements(class_path)
+    count, needs = found.get("required_tasks"), found.get("requires_nested", False)
+    if count not in (None, len(tasks)):
+        return f"{name} is defined for {count} tasks, and there are {len(tasks)}"
+    if (args[needs] if isinstance(needs, str) else needs) and not nested:
+        return f"{name} needs nested tasks: set `nested: true` there if {', '.join(tasks)} are"
+    return None
+
+
+@cache
+def _requirements(class_path: str) -> dict[str, Any]:
+    """Values that a model class gives to `required_tasks` and `requires_nested`."""
+    module, name = class_path.split(".")
+    nodes = ast.parse((MODELS / f"{module}.py").read_text()).body
+    found: dict[str, Any] = {}
+    for node in next(n.body for n in nodes if isinstance(n, ast.ClassDef) and n.name == name):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in ("required_tasks", "requires_nested"):
+                found[target.id] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    return found
 
 
 def check_source(dataset: str, kind: str, options: dict[str, Any]) -> list[str]:

@@ -55,7 +55,7 @@ def resolve(params: Params, suite: Suite, model: str) -> dict[str, Any]:
 
 
 def check(params: Params) -> list[str]:
-    """Faults of the section, of who names it, and of combinations that make no sense."""
+    """Faults of the section and of who names its entries."""
     faults = _check_entries(params)
     known = ", ".join(params.objectives)
     named = {f"models.{k}.objective": m.objective for k, m in params.models.items()}
@@ -65,8 +65,12 @@ def check(params: Params) -> list[str]:
             faults.append(f"{where}: unknown {name!r}, one of {known}")
     if params.objectives.get("equal") is None or params.objectives["equal"].class_ != "equal.Equal":
         faults.append("objectives.equal: must be {class: equal.Equal}, what models use by default")
-    if faults:
-        return faults
+    return faults
+
+
+def check_combinations(params: Params) -> list[str]:
+    """Combinations of model, data set and objective in the suites that make no sense."""
+    faults = []
     for key, suite in params.suites.items():
         models = [m for m in params.models_of(suite) if m in params.models]
         for model in models:

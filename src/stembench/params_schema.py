@@ -172,11 +172,17 @@ Split = Annotated[RandomSplit | TimeSplit | DaySplit, Field(discriminator="rule"
 
 
 class Dataset(Strict):
-    """A data set: where it comes from, what is taken of it, how it is split."""
+    """A data set: where it comes from, what is taken of it, how it is split.
+
+    `nested`: the tasks are a chain in their order, a positive label implying one of the task before
+    (a funnel: click, cart, purchase). Models that need it run only where it is declared, and check
+    the training labels.
+    """
 
     source: Source
     table: Table
     split: Split
+    nested: bool = False
     train: PartialTrain = PartialTrain()
     args: dict[str, Any] = {}
 

@@ -22,6 +22,7 @@ TRAINING_SOURCES = (
     "diagnostics.py",
     "evaluation.py",
     "metrics.py",
+    "models/embeddings.py",
     "models/layers.py",
     "objectives/__init__.py",
     "objectives/base.py",

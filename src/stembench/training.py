@@ -24,7 +24,7 @@ from stembench.data.schema import Schema
 from stembench.data.splits import Part
 from stembench.diagnostics import Diagnostics
 from stembench.errors import StembenchError
-from stembench.models.layers import EmbeddingBank
+from stembench.models.layers import EmbeddingBank, require_nested
 from stembench.objectives import bce
 from stembench.progress import Progress
 from stembench.selection import Choice, Rule, Selection, Weights
@@ -96,11 +96,12 @@ def fit(
     Adam on the objective's gradient plus (lambda / 2) ||E||^2 over the embedding tables, whose
     gradient lambda * E is added before the clip, as automatic differentiation would. A line per
     epoch goes to `history` (CSV) at once, so that a running cell can be watched; diagnostics go to
-    diagnostics.csv beside it. Raises StembenchError when the loss is not finite, or the objective
-    makes no sense for the model.
+    diagnostics.csv beside it. Raises StembenchError when the loss is not finite, the objective
+    makes no sense for the model, or the model needs nested labels and they are not.
     """
     settings, seed = spec["train"], spec["seed"]
     model = build(schema, spec).to(device)
+    require_nested(model, schema, train.labels)
     tables = [m.weight for m in model.modules() if isinstance(m, EmbeddingBank)]
     parameters = list(model.parameters())
     optimizer = torch.optim.Adam(parameters, lr=settings["lr"], fused=True)
