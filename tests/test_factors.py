@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from statsmodels.stats.multitest import multipletests
 
 from stembench.compare import compare
+from stembench.errors import StembenchError
+from stembench.metrics import evaluate_task
 from stembench.params_tuning import Factors
 from stembench.stats import benjamini_hochberg, two_way
 from tests.tiny_suite import (
@@ -20,9 +22,11 @@ from tests.tiny_suite import (
     SEEDS,
     TASKS,
     brute_force,
+    edit_run,
     make_suite,
     rewrite_run,
     run_path,
+    sha256,
     table,
     write_run,
 )
@@ -122,6 +126,58 @@ def test_an_effect_of_nothing_is_nothing(suite) -> None:
     assert found.p_total == 1
     assert row(suite, "real", "click", "gate × input").delta == pytest.approx(0, abs=1e-15)
     assert abs(row(suite, "real", "click", "input").delta) > 1e-3
+
+
+def by_both_rules(suite, model: str) -> None:
+    """Let the runs of a model on `real` be read by the rule `task` too, with other logits."""
+    split = suite["splits"] / "real/test"
+    labels, users = (np.load(split / f"{name}.npy") for name in ("labels", "users"))
+    for seed in SEEDS:
+        path = run_path(suite, "real", model, seed)
+        logits = np.load(path / "test_logits.npy")
+        other = logits + np.random.default_rng(seed).normal(size=logits.shape).astype(np.float32)
+        np.save(path / "test_logits_task.npy", other)
+        scored = {
+            task: evaluate_task(labels[:, t], other[:, t], users) for t, task in enumerate(TASKS)
+        }
+
+        def change(run, scored=scored, path=path):
+            run["spec"] = {"train": {"select": {"over": "mean"}}}
+            run["selection"] = {"task": {"metrics": {"test": scored}}}
+            run["files"]["test_logits_task.npy"] = sha256(path / "test_logits_task.npy")
+
+        edit_run(path, change)
+
+
+def test_a_factor_may_be_the_selection_rule_of_the_same_runs(suite) -> None:
+    suite["expected"] = [entry for entry in suite["expected"] if entry["dataset"] == "real"]
+    design = Factors.model_validate(
+        {
+            "models": {"ple@task": {"rule": "task"}, "ple@mean": {"rule": "mean"}},
+            "contrasts": {"rule": [["task", "mean"]]},
+        }
+    )
+    by_both_rules(suite, "ple")
+    compare(**suite, designs={"rules": design.effects()})
+    found = row(suite, "real", "like", "rule")
+    runs = [json.loads((run_path(suite, "real", "ple", s) / "run.json").read_text()) for s in SEEDS]
+    gains = [
+        run["selection"]["task"]["metrics"]["test"]["like"]["auc"]
+        - run["metrics"]["test"]["like"]["auc"]
+        for run in runs
+    ]
+    assert found.delta == pytest.approx(np.mean(gains), abs=1e-9)
+    assert found.models == "+1 ple@task -1 ple@mean"
+    # Logits that are not those of run.json, and runs that were read by one rule, are told.
+    path = run_path(suite, "real", "ple", 76) / "test_logits_task.npy"
+    edit_run(
+        path.parent, lambda run: run["selection"]["task"]["metrics"]["test"]["like"].update(auc=0.5)
+    )
+    with pytest.raises(StembenchError, match=r"test_logits_task\.npy is damaged"):
+        compare(**suite, designs={"rules": design.effects()})
+    edit_run(path.parent, lambda run: run.update(selection={}))
+    with pytest.raises(StembenchError, match=r"ple/76 was not read by the selection rule task"):
+        compare(**suite, designs={"rules": design.effects()})
 
 
 def test_without_designs_the_table_is_empty(suite) -> None:

@@ -19,12 +19,14 @@ STANDARD = sys.stdlib_module_names
 ALLOWED = {
     "errors": set(),
     "params": {
-        "errors", "params_errors", "params_models", "params_protocols", "params_schema",
+        "errors", "params_errors", "params_models", "params_objectives", "params_protocols",
+        "params_schema",
     },
     "params_schema": {"errors", "params_tuning"},
     "params_tuning": set(),
     "params_protocols": {"params_errors", "params_models", "params_schema", "params_tuning"},
     "tuned": {"errors", "params", "params_protocols", "params_schema"},
+    "params_objectives": {"errors", "params_models", "params_schema"},
     "provenance": set(),
     "data/schema": {"errors"},
     "data/splits": {"errors", "data.schema"},
@@ -35,15 +37,28 @@ ALLOWED = {
     "compare": {
         "errors", "factors", "metrics", "stats", "runs", "data.splits", "data.schema", "provenance",
     },
+    "selection": set(),
+    "objectives/base": {"errors"},
+    "objectives/equal": {"objectives.base"},
+    "objectives/weighting": {"errors", "objectives.base"},
+    "objectives/solvers": set(),
+    "objectives/shared": {"models.layers", "objectives.base"},
+    "objectives/gradients": {
+        "errors", "objectives", "objectives.base", "objectives.shared", "objectives.solvers",
+    },
+    "diagnostics": {
+        "data.batches", "data.schema", "models.layers", "objectives", "objectives.shared",
+        "selection",
+    },
     "training": {
         "errors", "metrics", "progress", "data.batches", "data.schema", "data.splits",
-        "models.layers",
+        "diagnostics", "models.layers", "objectives", "selection",
     },
     "tuning": {
         "errors", "provenance", "training", "tuned", "params_schema", "device", "data.schema",
         "data.splits",
     },
-    "evaluation": {"metrics", "training", "data.batches", "data.splits"},
+    "evaluation": {"metrics", "selection", "training", "data.batches", "data.splits"},
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stembench.runs import Cell, Group
+from stembench.runs import Cell, Group, by_rule
 from stembench.stats import benjamini_hochberg, t_test, two_way
 
 #: Effects of one design: (effect, what is subtracted from what, weight by model).
@@ -31,21 +31,32 @@ COLUMNS = (
 def analyse(group: Group, designs: Mapping[str, Effects], alpha: float) -> list[dict[str, Any]]:
     """One row per design, effect and task of a measured group; BH over all of the data set.
 
+    A model may name one of the two selection rules, `stem@task`: the same runs, read by that rule.
     An effect without two seeds that all its models have is NaN.
     """
     rows = []
+    names = {
+        model for effects in designs.values() for _, _, weights in effects for model in weights
+    }
+    cells = {name: _cells(group, name) for name in names}
     for design, effects in designs.items():
         for effect, words, weights in effects:
             for t, task in enumerate(group.tasks):
                 row: dict[str, Any] = {"dataset": group.dataset, "task": task, "metric": "auc"}
                 row |= {"design": design, "effect": effect, "contrast": words}
                 row |= {"models": formula(weights), "family": f"factors:{group.dataset}"}
-                terms = [(weight, group.sound(model)) for model, weight in weights.items()]
+                terms = [(weight, cells[model]) for model, weight in weights.items()]
                 rows.append(row | columns_of(combine(terms, t), alpha))
     adjusted = benjamini_hochberg([row["p_total"] for row in rows])
     for row, p_adj in zip(rows, adjusted, strict=True):
         row["p_adj"] = p_adj
     return rows
+
+
+def _cells(group: Group, name: str) -> list[Cell]:
+    """The sound cells of a model, by the selection rule that stands behind an @."""
+    model, _, rule = name.partition("@")
+    return [by_rule(cell, group, rule) if rule else cell for cell in group.sound(model)]
 
 
 def combine(terms: Iterable[tuple[float, list[Cell]]], t: int) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from stembench import params_models, params_protocols
+from stembench import params_models, params_objectives, params_protocols
 from stembench.errors import StembenchError
 from stembench.params_errors import explain
 from stembench.params_schema import Dataset, Params, Suite, Table, canonical
@@ -66,6 +66,7 @@ def resolve(params: Params, suite: Suite, dataset: str, model: str, seed: int) -
         "model": model,
         "class": entry.class_,
         "args": args,
+        "objective": params_objectives.resolve(params, suite, model),
         "train": train,
         "seed": seed,
         "protocol": suite.protocol,
@@ -164,6 +165,10 @@ def _cross_check(params: Params) -> list[str]:
         faults += params_models.check(f"datasets.{name}.args", dataset.args, every)
         faults += params_models.check_source(name, dataset.source.kind, dataset.source.options)
         faults += _check_table(f"datasets.{name}.table", dataset.table)
+    unknown = params_objectives.check(params)
+    if unknown:
+        return faults + unknown  # no run can be resolved
+    faults += params_objectives.check_combinations(params)
     for key, suite in params.suites.items():
         where = f"suites.{key}"
         if suite.name != key:

@@ -42,7 +42,7 @@ def signature(class_path: str) -> dict[str, Argument]:
     if not path.exists() or module in _NOT_MODELS:
         known = sorted(p.stem for p in MODELS.glob("*.py") if p.stem not in _NOT_MODELS)
         raise StembenchError(f"no model file {module}.py, one of {', '.join(known)}")
-    return _keywords(path, name, "__init__")
+    return keywords(path, name, "__init__")
 
 
 def check(where: str, args: dict[str, Any], signatures: list[dict[str, Argument]]) -> list[str]:
@@ -102,7 +102,7 @@ def check_source(dataset: str, kind: str, options: dict[str, Any]) -> list[str]:
         name: argument
         for function in ("generate", "load")
         if _has(path, function)
-        for name, argument in _keywords(path, None, function).items()
+        for name, argument in keywords(path, None, function).items()
     }
     faults = check(f"{where}.options", options, [allowed])
     required = [name for name, argument in allowed.items() if argument.default is ...]
@@ -115,8 +115,13 @@ def _has(path: Path, function: str) -> bool:
     return any(isinstance(node, ast.FunctionDef) and node.name == function for node in nodes)
 
 
-def _keywords(path: Path, class_name: str | None, function: str) -> dict[str, Argument]:
-    """Keyword-only arguments of a function, or of a class's method, in a source file."""
+def keywords(
+    path: Path, class_name: str | None, function: str, required: bool = False
+) -> dict[str, Argument]:
+    """Keyword-only arguments of a function, or of a class's method, in a source file.
+
+    required: a class may have arguments without a default (`...`).
+    """
     body: list[ast.stmt] = ast.parse(path.read_text()).body
     if class_name is not None:
         classes = [node for node in body if isinstance(node, ast.ClassDef)]
@@ -125,7 +130,7 @@ def _keywords(path: Path, class_name: str | None, function: str) -> dict[str, Ar
             names = ", ".join(node.name for node in classes if _keyword_init(node))
             raise StembenchError(f"no class {class_name} in {path.name}, one of {names}")
         body = found[0].body
-    if class_name is not None and not _keyword_init(found[0]):
+    if class_name is not None and path.parent == MODELS and not _keyword_init(found[0]):
         raise StembenchError(
             f"{class_name} of {path.name} is no model: its constructor must take "
             f"(self, schema, *, keyword arguments)"
@@ -139,7 +144,7 @@ def _keywords(path: Path, class_name: str | None, function: str) -> dict[str, Ar
         if argument.annotation is None:
             raise StembenchError(f"{path.name}: {argument.arg} of {function}() has no annotation")
         value = ... if default is None else _plain(ast.literal_eval(default))
-        if default is None and class_name is not None:
+        if default is None and class_name is not None and not required:
             raise StembenchError(f"{path.name}: {argument.arg} of {class_name} has no default")
         result[argument.arg] = Argument(ast.unparse(argument.annotation), value)
     return result
@@ -158,6 +163,8 @@ def _plain(value: Any) -> Any:
 
 def _type_fault(name: str, annotation: str, value: Any) -> str | None:
     """What is wrong with a value for an annotation, or None."""
+    if annotation == "Tables":  # of objectives.gradients
+        annotation = "Literal['weighted', 'sum']"
     literal = re.match(r"^Literal\[(.*)\]$", annotation)
     if literal:
         choices = ast.literal_eval(f"[{literal.group(1)}]")
@@ -189,6 +196,12 @@ def _type_fault(name: str, annotation: str, value: Any) -> str | None:
         if name == "correlation" and not -1 <= value <= 1:
             return f"must lie in [-1, 1], not {value!r}"
         return None
+    if annotation == "Mapping[str, float]":
+        good = isinstance(value, dict) and all(
+            isinstance(v, int | float) and not isinstance(v, bool) and 0 < v < math.inf
+            for v in value.values()
+        )
+        return None if good else f"must map tasks to numbers above 0, not {value!r}"
     if annotation == "dict[str, float]":
         good = isinstance(value, dict) and all(
             isinstance(v, float) and 0 < v < 1 for v in value.values()

@@ -83,11 +83,14 @@ def check(params: Params, signatures: dict[str, Signature]) -> list[str]:
     for key, suite in params.suites.items():
         faults += _check_suite(f"suites.{key}", params, suite)
     for key, design in params.analysis.factors.items():
-        faults += [
-            f"analysis.factors.{key}.models: unknown {model!r}, one of {', '.join(params.models)}"
-            for model in design.models
-            if model not in params.models
-        ]
+        where = f"analysis.factors.{key}.models"
+        for name in design.models:
+            entry, at, rule = name.partition("@")
+            if entry not in params.models:
+                known = ", ".join(params.models)
+                faults.append(f"{where}: unknown {entry!r}, one of {known}")
+            if at and rule not in ("mean", "task"):
+                faults.append(f"{where}: {name}: behind the @ stands mean or task")
     return faults + _check_series(params)
 
 

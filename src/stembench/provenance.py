@@ -20,10 +20,15 @@ TRAINING_SOURCES = (
     "data/schema.py",
     "data/splits.py",
     "device.py",
+    "diagnostics.py",
     "evaluation.py",
     "metrics.py",
     "models/embeddings.py",
     "models/layers.py",
+    "objectives/__init__.py",
+    "objectives/base.py",
+    "objectives/shared.py",
+    "selection.py",
     "training.py",
 )
 #: Files whose change can change a split, besides its source's own file.
@@ -53,16 +58,19 @@ def split_sources(kind: str) -> list[Path]:
     return [PACKAGE / name for name in (*SPLIT_SOURCES, f"data/sources/{kind}.py")]
 
 
-def training_sources(class_path: str) -> list[Path]:
-    """Source files a run of `<module>.<Class>` depends on."""
-    module = class_path.split(".")[0]
-    return [PACKAGE / name for name in (*TRAINING_SOURCES, f"models/{module}.py")]
+def training_sources(class_path: str, objective: str) -> list[Path]:
+    """Source files a run of the model and the objective, both `<module>.<Class>`, depends on."""
+    module, method = class_path.split(".")[0], objective.split(".")[0]
+    own = [f"models/{module}.py", f"objectives/{method}.py"]
+    if method == "gradients":
+        own.append("objectives/solvers.py")
+    return [PACKAGE / name for name in (*TRAINING_SOURCES, *own)]
 
 
-def tuning_sources(class_path: str) -> list[Path]:
-    """Source files the tuning of `<module>.<Class>` depends on: those of a run, less its test."""
+def tuning_sources(class_path: str, objective: str) -> list[Path]:
+    """Source files that a search depends on: those of a run, less its test."""
     evaluating = {PACKAGE / "cell.py", PACKAGE / "evaluation.py"}
-    trained = [path for path in training_sources(class_path) if path not in evaluating]
+    trained = [path for path in training_sources(class_path, objective) if path not in evaluating]
     return [*trained, PACKAGE / "tuning.py"]
 
 
@@ -80,7 +88,7 @@ def sha256_files(paths: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
-def code(class_path: str) -> dict[str, Any]:
+def code(class_path: str, objective: str) -> dict[str, Any]:
     """Git commit and state, lock file and source files of a run; None where there is no git."""
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain", "--untracked-files=no")
@@ -89,7 +97,7 @@ def code(class_path: str) -> dict[str, Any]:
         "git_commit": commit,
         "git_dirty": None if status is None else bool(status),
         "lock_sha256": sha256_file(lock) if lock.exists() else None,
-        "source_sha256": sha256_files(training_sources(class_path)),
+        "source_sha256": sha256_files(training_sources(class_path, objective)),
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +122,34 @@ def measure(group: Group) -> None:
     One run's logits are in memory at a time.
     """
     for cell in group.sound():
-        cell.influence = _influence(cell, group)
+        recorded = [cell.metric("test", task, "auc") for task in group.tasks]
+        cell.influence = _influence(cell, group, "test_logits.npy", recorded)
         if cell.influence is None:
             cell.status = "damaged"
+
+
+def by_rule(cell: Cell, group: Group, rule: str) -> Cell:
+    """A sound cell as the selection rule `rule` reads it: its influences are those of that rule.
+
+    Raises StembenchError if the run was not read by that rule, or its files are damaged.
+    """
+    if cell.run["spec"]["train"]["select"]["over"] == rule:
+        return cell
+    try:
+        found = cell.run["selection"][rule]["metrics"]["test"]
+        recorded = [number(found[task]["auc"]) for task in group.tasks]
+    except (KeyError, TypeError):
+        raise StembenchError(
+            f"{cell.id} was not read by the selection rule {rule}: set "
+            "`train: {select: {metric: auc, over: mean, both: true}}` in the suite, and train again"
+        ) from None
+    influence = _influence(cell, group, f"test_logits_{rule}.npy", recorded)
+    if influence is None:
+        raise StembenchError(
+            f"{cell.path}/test_logits_{rule}.npy is damaged: delete {cell.path}, then run "
+            "`snakemake --cores N`"
+        )
+    return replace(cell, influence=influence)
 
 
 def require_complete(groups: list[Group]) -> None:
@@ -179,18 +204,19 @@ def _status(cell: Cell, group: Group) -> str:
     return "ok"
 
 
-def _influence(cell: Cell, group: Group) -> NDArray[np.float64] | None:
-    """(T, G), or None if the logits cannot be read or are not those that run.json reports."""
+def _influence(
+    cell: Cell, group: Group, name: str, recorded: list[float]
+) -> NDArray[np.float64] | None:
+    """(T, G), or None if the logits cannot be read or have other AUCs than run.json reports."""
     assert group.test is not None
     labels, users = group.test.labels, group.test.users
     try:
-        logits = np.load(cell.path / "test_logits.npy", mmap_mode="r", allow_pickle=False)
+        logits = np.load(cell.path / name, mmap_mode="r", allow_pickle=False)
         if logits.dtype != np.float32 or logits.shape != labels.shape:
             return None
         measured = [user_influence(labels[:, t], z, users) for t, z in enumerate(logits.T)]
     except (OSError, ValueError, StembenchError):
         return None
-    recorded = [cell.metric("test", task, "auc") for task in group.tasks]
     if not np.allclose([auc for auc, _ in measured], recorded, rtol=0, atol=1e-9):
         return None
     return np.stack([influence for _, influence in measured])

@@ -59,6 +59,9 @@ def plan(params: Params, suite: Suite, dataset: str, model: str) -> str:
     dimensions = {f"train.{key}": dimension.json() for key, dimension in space.train.items()}
     dimensions |= {f"args.{key}": dimension.json() for key, dimension in space.args.items()}
     spec = resolve(params, suite, dataset, model, tuning.seed).spec
+    # What changes no trial must not make a search begin anew.
+    spec["train"] |= {"diagnostics": False, "keep_weights": False}
+    spec["train"]["select"]["both"] = False
     content = {"spec": spec, "space": dimensions, "trials": tuning.trials}
     return canonical(content | {"sampler": tuning.sampler})
 

@@ -131,25 +131,25 @@ def run_trial(
     try:
         with tempfile.TemporaryDirectory() as scratch:
             history = Path(scratch) / "history.csv"
-            training.fit(schema, train, valid, spec, history, device)
+            fit = training.fit(schema, train, valid, spec, history, device)
             with history.open(newline="") as file:
-                found |= score(list(csv.DictReader(file)), schema.tasks)
+                found |= score(list(csv.DictReader(file)), schema.tasks, fit.choice.epochs)
     except FAULTS as error:
         found["reason"] = str(error).splitlines()[0] if str(error) else repr(error)
     return found | {"seconds": round(time.perf_counter() - clock, 3)}
 
 
-def score(epochs: list[dict[str, str]], tasks: tuple[str, ...]) -> Trial:
-    """The validation AUC, averaged over tasks, of the epoch that `train.select` keeps.
+def score(history: list[dict[str, str]], tasks: tuple[str, ...], epochs: tuple[int, ...]) -> Trial:
+    """The validation AUC, averaged over tasks, of what `train.select` keeps.
 
-    epochs: the rows of history.csv, in which `valid_auc` is what training selects by.
+    history: rows of history.csv; epochs: by task, the epoch (1-based) whose weights are kept.
     """
-    best = max(epochs, key=lambda row: float(row["valid_auc"]))
-    return {
-        "valid_auc": float(best["valid_auc"]),
-        "tasks": {task: float(best[f"valid_auc_{task}"]) for task in tasks},
-        "best_epoch": int(best["epoch"]),
+    aucs = {
+        task: float(history[epoch - 1][f"valid_auc_{task}"])
+        for task, epoch in zip(tasks, epochs, strict=True)
     }
+    mean = sum(aucs.values()) / len(aucs)
+    return {"valid_auc": mean, "tasks": aucs, "best_epoch": max(epochs)}
 
 
 def _conclude(out: Path, plan: str, trials: list[Trial]) -> tuned.Tuned:
@@ -199,7 +199,9 @@ def _table(trials: list[Trial], names: list[str]) -> str:
 def _fingerprint(wanted: dict[str, Any], split_sha256: str) -> str:
     """What a finished trial counts for: all but the number of trials, which may grow."""
     content = {key: value for key, value in wanted.items() if key != "trials"}
-    code = provenance.sha256_files(provenance.tuning_sources(wanted["spec"]["class"]))
+    spec = wanted["spec"]
+    sources = provenance.tuning_sources(spec["class"], spec["objective"]["class"])
+    code = provenance.sha256_files(sources)
     return tuned.sha256(canonical(content | {"split": split_sha256, "code": code}))
 
 

@@ -17,7 +17,10 @@ rule train:
     input:
         split=f"{OUT}/data/{{dataset}}.json",
         sources=lambda wildcards: files(
-            provenance.training_sources(PARAMS.models[wildcards.model].class_)
+            provenance.training_sources(
+                PARAMS.models[wildcards.model].class_,
+                PARAMS.objective_of(SUITE, wildcards.model).class_,
+            )
         ),
         tuned=TUNED or [],
         database=ancient(f"{OUT}/logs/database.ok"),

@@ -7,7 +7,10 @@ rule tune:
     input:
         split=f"{OUT}/data/{{dataset}}.json",
         sources=lambda wildcards: files(
-            provenance.tuning_sources(PARAMS.models[wildcards.model].class_)
+            provenance.tuning_sources(
+                PARAMS.models[wildcards.model].class_,
+                PARAMS.objective_of(SUITE, wildcards.model).class_,
+            )
         ),
     output:
         best=f"{OUT}/tuned/{{dataset}}/{{model}}.yaml",

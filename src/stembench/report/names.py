@@ -54,6 +54,9 @@ _MODELS = {
         "STEM, shared table only (STEM's table size), no stop-gradient"
     ),
     "stem_task_only_no_stop_gradient": "STEM, task tables only, no stop-gradient",
+    "stem_task_only_wide_no_stop_gradient": (
+        "STEM, task tables only (STEM's table size), no stop-gradient"
+    ),
     "stem_shared_detached": "STEM, shared experts detached",
     "stem_gate_figure": "STEM, gate as in the figure",
     "stem_gate_figure_no_stop_gradient": "STEM, gate as in the figure, no stop-gradient",
