@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +128,36 @@ def measure(group: Group) -> None:
     """
     for cell in group.sound():
         for name, part in group.parts.items():
-            influence = _influence(cell, name, part, group.tasks)
+            recorded = [cell.metric(name, task, "auc") for task in group.tasks]
+            influence = _influence(cell, part, f"{name}_logits.npy", recorded)
             if influence is None:
                 cell.status = "damaged"
                 break
             cell.influences[name] = influence
+
+
+def by_rule(cell: Cell, group: Group, rule: str) -> Cell:
+    """A sound cell as the selection rule `rule` reads it: its influences are those of that rule.
+
+    Raises StembenchError if the run was not read by that rule, or its files are damaged.
+    """
+    if cell.run["spec"]["train"]["select"]["over"] == rule:
+        return cell
+    try:
+        found = cell.run["selection"][rule]["metrics"]["test"]
+        recorded = [number(found[task]["auc"]) for task in group.tasks]
+    except (KeyError, TypeError):
+        raise StembenchError(
+            f"{cell.id} was not read by the selection rule {rule}: set "
+            "`train: {select: {metric: auc, over: mean, both: true}}` in the suite, and train again"
+        ) from None
+    influence = _influence(cell, group.parts["test"], f"test_logits_{rule}.npy", recorded)
+    if influence is None:
+        raise StembenchError(
+            f"{cell.path}/test_logits_{rule}.npy is damaged: delete {cell.path}, then run "
+            "`snakemake --cores N`"
+        )
+    return replace(cell, influences={"test": influence})
 
 
 def require_complete(groups: list[Group]) -> None:
@@ -189,18 +214,17 @@ def _status(cell: Cell, group: Group) -> str:
 
 
 def _influence(
-    cell: Cell, name: str, part: Part, tasks: tuple[str, ...]
+    cell: Cell, part: Part, name: str, recorded: list[float]
 ) -> NDArray[np.float64] | None:
-    """(T, G), or None if the logits cannot be read or are not those that run.json reports."""
+    """(T, G), or None if the logits cannot be read or have other AUCs than run.json reports."""
     labels, users = part.labels, part.users
     try:
-        logits = np.load(cell.path / f"{name}_logits.npy", mmap_mode="r", allow_pickle=False)
+        logits = np.load(cell.path / name, mmap_mode="r", allow_pickle=False)
         if logits.dtype != np.float32 or logits.shape != labels.shape:
             return None
         measured = [user_influence(labels[:, t], z, users) for t, z in enumerate(logits.T)]
     except (OSError, ValueError, StembenchError):
         return None
-    recorded = [cell.metric(name, task, "auc") for task in tasks]
     if not np.allclose([auc for auc, _ in measured], recorded, rtol=0, atol=1e-9):
         return None
     return np.stack([influence for _, influence in measured])

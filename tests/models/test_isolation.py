@@ -55,10 +55,19 @@ def test_stem_loss_reaches_no_expert_gate_or_tower_of_another_task() -> None:
     network = small(STEM, 3)
     embedding_gradients(network, 1)
     for other in (0, 2):
-        for module in (network.specific[other], network.gates[other], network.towers[other]):
+        for module in (
+            network.layers[0].specific[other],
+            network.layers[0].gates[other],
+            network.towers[other],
+        ):
             for parameter in module.parameters():
                 assert parameter.grad is None or parameter.grad.count_nonzero() == 0
-    for module in (network.specific[1], network.shared, network.gates[1], network.towers[1]):
+    for module in (
+        network.layers[0].specific[1],
+        network.layers[0].shared,
+        network.layers[0].gates[1],
+        network.towers[1],
+    ):
         assert all(p.grad.abs().sum() > 0 for p in module.parameters())
 
 
@@ -67,7 +76,7 @@ def test_stem_forward_uses_the_experts_of_all_tasks() -> None:
     fields = torch.from_numpy(make_fields(make_schema(2), 50))
     before = network(fields)
     with torch.no_grad():
-        for parameter in network.specific[1].parameters():
+        for parameter in network.layers[0].specific[1].parameters():
             parameter.add_(0.5)
     assert (network(fields)[:, 0] - before[:, 0]).abs().max() > 1e-3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from stembench.report import content, names
+from stembench.report import content, factors, names
 from stembench.report.inputs import Results, read_results, records
 
 if TYPE_CHECKING:
@@ -226,15 +227,21 @@ def _curve(axes: Axes, histories: list[pd.DataFrame], task: str, style: dict[str
     return bool(curves)
 
 
-def learning_curves(results: Results) -> Figure:
-    """Validation AUC by epoch: a line a model (mean over seeds), faint lines its seeds."""
-    models = list(dict.fromkeys(m for d in results.datasets for m in results.models(d)))
-    others = [model for model in models if model != results.reference]
+def model_styles(models: list[str], reference: str) -> dict[str, dict[str, Any]]:
+    """Colour and dashes of each model's line."""
+    others = [model for model in models if model != reference]
     styles: dict[str, dict[str, Any]] = {
         model: {"color": _COLOURS[i % 7], "linestyle": _DASHES[i % 7], "linewidth": 1.7}
         for i, model in enumerate(others)
     }
-    styles[results.reference] = {"color": _REFERENCE, "linestyle": "-", "linewidth": 2.1}
+    styles[reference] = {"color": _REFERENCE, "linestyle": "-", "linewidth": 2.1}
+    return styles
+
+
+def learning_curves(results: Results) -> Figure:
+    """Validation AUC by epoch: a line a model (mean over seeds), faint lines its seeds."""
+    models = list(dict.fromkeys(m for d in results.datasets for m in results.models(d)))
+    styles = model_styles(models, results.reference)
     with _style():
         figure, panels = _grid(results, width=3.1, height=2.3, extra=0.8)
         for dataset in results.datasets:
@@ -282,17 +289,41 @@ def learning_curves(results: Results) -> Figure:
     return figure
 
 
+def factor_effects(results: Results) -> Figure:
+    """Main effects and interactions of all designs, with confidence intervals."""
+    table = results.factors
+    n = max(table.groupby(["dataset", "task"]).size())
+    with _style():
+        figure, panels = _grid(results, width=3.1, height=0.2 * n + 0.75, extra=0.9)
+        figure.set_figwidth(figure.get_figwidth() + 3.2)  # the effects' names
+        for (dataset, task), axes in panels.items():
+            rows = records(table[(table["dataset"] == dataset) & (table["task"] == task)])
+            factors.panel(axes, results, rows, labels=task == results.tasks(dataset)[0])
+        words = f"difference in test AUC, {content.level(results)} CI"
+        figure.supxlabel(words, fontsize=9)
+    return figure
+
+
+def save_styled(draw: Callable[[], Figure], stem: Path) -> list[Path]:
+    """Draw a figure in the report's style and write it as SVG and PNG."""
+    with _style():
+        return _save(draw(), stem)
+
+
 def write_figures(results: Path) -> list[Path]:
-    """Write forest and learning_curves as SVG and PNG into `results`/figures.
+    """Write forest, learning_curves and, with a factor design, factors into `results`/figures.
 
     results: results/<suite>. Learning curves are read from runs/<dataset>/<model>/<seed>/
-    history.csv; what is missing is shown as missing. Returns the four paths. Raises
+    history.csv; what is missing is shown as missing. Returns the paths, SVG and PNG. Raises
     StembenchError if a table of `stembench compare` is not there or unreadable.
     """
     tables = read_results(results)
     folder = results / "figures"
     paths = []
-    for name, draw in (("forest", forest), ("learning_curves", learning_curves)):
+    drawn = {"forest": forest, "learning_curves": learning_curves}
+    if len(tables.factors):
+        drawn["factors"] = factor_effects
+    for name, draw in drawn.items():
         figure = draw(tables)
         # Hash salt and font settings count when the file is written, not when it is drawn.
         with _style():

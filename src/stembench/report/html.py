@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stembench.report import answers, card, content, names, tables
+from stembench.report import answers, card, content, factors, names, protocol, tables
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results, read_results, records, write_text
 
@@ -96,6 +96,17 @@ def _figures(results: Results) -> list[Figure]:
             "single seeds, dots the epochs whose weights were kept.",
         ),
     ]
+
+
+def _factors_figure(results: Results) -> Figure:
+    return _figure(
+        results,
+        "factors",
+        "Factor analysis",
+        "Effects of the ingredients on test AUC, by data set and task. The table has the numbers.",
+        f"Line: {content.level(results)} confidence interval. Coloured diamond: adjusted p below "
+        f"{results.alpha:g}. Shaded: ±{results.margin:g}, too small to matter.",
+    )
 
 
 def _code(text: str) -> Markup:
@@ -234,6 +245,13 @@ def _context(results: Results) -> dict[str, Any]:
         "comparison_header": tables.comparison_header(results),
         "comparison_note": tables.comparison_note(results),
         "test": content.test_line(results),
+        "protocol": protocol.line(results),
+        "searches_header": protocol.HEADER,
+        "searches": protocol.searches(results),
+        "factors": factors.sections(results),
+        "factors_header": factors.header(results),
+        "factors_note": factors.note(results),
+        "factors_figure": _factors_figure(results),
         "figures": _figures(results),
         "cards": _cards(results),
         "cost_header": ["Data set", "Model", "seeds", *(title for _, title, _ in _COST)],

@@ -29,6 +29,10 @@ _COLUMNS: dict[str, tuple[str, str]] = {
         "n_seeds parameters_embedding parameters_dense parameters_total fit_s total_s"
         " samples_per_s epochs_run best_epoch peak_memory_mb",
     ),
+    "factors": (
+        "dataset task metric design effect contrast models family",
+        "n_seeds delta se_seed se_user se_total df ci_lo ci_hi p_total p_seed p_adj",
+    ),
 }
 _KEYS = (
     "suite command complete n_cells n_ok not_ok inputs_sha256 splits seeds reference alpha margin"
@@ -47,6 +51,7 @@ class Results:
     oracle: pd.DataFrame
     comparison: pd.DataFrame
     cost: pd.DataFrame
+    factors: pd.DataFrame
 
     @property
     def suite(self) -> str:
