@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -31,7 +32,8 @@ def print_plan(
     console.print(_data_table(data))
     for line in _notes(data):
         console.print(Text(line))
-    console.print(_needs_table(data, needs, speeds))
+    for table in _needs_tables(data, needs, speeds):
+        console.print(table)
     for line in _totals(data, needs, speeds, cores):
         console.print(Text(line))
 
@@ -93,21 +95,26 @@ def _notes(data: list[Data]) -> list[str]:
     return lines
 
 
-def _needs_table(data: list[Data], needs: list[tuple[Needs, int]], speeds: Speeds) -> Table:
-    header = ["data set", "model", "embedding", "dense", "optimiser", "peak RAM", "epochs"]
-    header += ["rows/s", "typical cell", "longest cell", "x seeds"] if speeds else ["x seeds"]
-    table = _grid("\nCells", header, 2)
-    by_name = {each.name: each for each in data}
-    for need, batch in needs:
-        cells = [f"{need.embedding:,}", f"{need.dense:,}", size(need.optimiser), size(need.peak)]
-        cells.append(f"{need.typical_epochs} to {need.epochs}")
-        if speeds:
-            speed = speeds[need.dataset, need.model]
-            typical, longest = _seconds(need, by_name[need.dataset], batch, speed)
-            step = batch * speed.row_s + need.embedding * speed.table_s
-            cells += [f"{batch / step:,.0f}", duration(typical), duration(longest)]
-        table.add_row(Text(need.dataset), Text(need.model), *cells, f"{need.seeds}")
-    return table
+def _needs_tables(
+    data: list[Data], needs: list[tuple[Needs, int]], speeds: Speeds
+) -> Iterator[Table]:
+    """A table of the models for each data set."""
+    header = ["model", "embedding", "dense", "optimiser", "peak RAM", "epochs"]
+    header += ["rows/s", "typical", "longest"] if speeds else []
+    for each in data:
+        mine = [(need, batch) for need, batch in needs if need.dataset == each.name]
+        seeds = mine[0][0].seeds if mine else 0
+        table = _grid(f"\nA cell of {each.name} (each model has {seeds})", header, 1)
+        for need, batch in mine:
+            cells = [f"{need.embedding:,}", f"{need.dense:,}", size(need.optimiser)]
+            cells += [size(need.peak), f"{need.typical_epochs} to {need.epochs}"]
+            if speeds:
+                speed = speeds[need.dataset, need.model]
+                typical, longest = _seconds(need, each, batch, speed)
+                step = batch * speed.row_s + need.embedding * speed.table_s
+                cells += [f"{batch / step:,.0f}", duration(typical), duration(longest)]
+            table.add_row(Text(need.model), *cells)
+        yield table
 
 
 def _seconds(need: Needs, data: Data, batch: int, speed: Speed) -> tuple[float, float]:
