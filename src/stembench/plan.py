@@ -29,7 +29,7 @@ ROWS_PER_ID, IDS = 50, 1000
 #: The epoch that is best in a typical run; training ends `patience` epochs later.
 TYPICAL_BEST = 3
 #: MB of a process that has torch loaded and trains next to nothing.
-BASE_MB = 310
+BASE_MB = 345
 #: Copies of the weights: themselves, gradient, two of Adam, the best epoch's, and the next best's.
 COPIES, OPTIMISER_COPIES = 6, 3
 #: Bytes per row of the largest evaluated part: logits and the sorting of the metrics.

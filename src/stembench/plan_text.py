@@ -57,7 +57,8 @@ def _memory() -> int | None:
 
 
 def _grid(title: str, header: list[str], words: int) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None)
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.padding = (0, 1, 0, 0)  # narrow, so that 80 columns hold it
     for i, name in enumerate(header):
         table.add_column(name, justify="left" if i < words else "right", overflow="fold")
     return table
@@ -99,12 +100,12 @@ def _needs_tables(
     data: list[Data], needs: list[tuple[Needs, int]], speeds: Speeds
 ) -> Iterator[Table]:
     """A table of the models for each data set."""
-    header = ["model", "embedding", "dense", "optimiser", "peak RAM", "epochs"]
+    header = ["model", "embedding", "dense", "Adam", "peak RAM", "epochs"]
     header += ["rows/s", "typical", "longest"] if speeds else []
     for each in data:
         mine = [(need, batch) for need, batch in needs if need.dataset == each.name]
         seeds = mine[0][0].seeds if mine else 0
-        table = _grid(f"\nA cell of {each.name} (each model has {seeds})", header, 1)
+        table = _grid(f"\nA cell of {each.name} (each model has {seeds} cells)", header, 1)
         for need, batch in mine:
             cells = [f"{need.embedding:,}", f"{need.dense:,}", size(need.optimiser)]
             cells += [size(need.peak), f"{need.typical_epochs} to {need.epochs}"]
@@ -134,7 +135,7 @@ def _totals(
     peak = max((need.peak for need, _ in needs), default=0)
     cells = sum(need.seeds for need, _ in needs)
     lines = [
-        "Optimiser: gradient and Adam's two moments, beside the weights. Peak RAM also counts the "
+        "Adam: gradient and two moments, beside the weights. Peak RAM also counts the "
         "best epoch's weights (twice while they are replaced), activations and the metrics; rows "
         "are memory-mapped and not counted.",
         f"In all: {cells} cells; download {size(sum(known))}{more}; disk {size(disk)} raw and "
