@@ -66,14 +66,19 @@ def _version(
 
 
 @app.command()
-def fetch(dataset: DatasetName) -> None:
+def fetch(
+    dataset: DatasetName,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="download nothing, as with STEMBENCH_OFFLINE=1")
+    ] = False,
+) -> None:
     """Download or generate a data set's raw files into data/raw, checked by checksum."""
     from stembench import params
     from stembench.data.fetch import fetch as run
 
     settings = params.load()
     entry = _entry(dataset, settings)
-    run(dataset, entry.source, RAW / dataset, settings.mirrors)
+    run(dataset, entry.source, RAW / dataset, settings.mirrors, offline=offline or None)
 
 
 @app.command()

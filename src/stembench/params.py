@@ -213,6 +213,17 @@ def _check_table(where: str, table: Table) -> list[str]:
     if not names:
         faults.append(f"{where}.fields: name at least one column")
     faults += _unknown(f"{where}.bags", list(table.bags), names)
+    faults += _unknown(f"{where}.numeric", list(table.numeric), names)
+    faults += [
+        f"{where}.numeric: {name} is a bag; a field is one or the other"
+        for name in table.numeric
+        if name in table.bags
+    ]
+    faults += [
+        f"{where}.min_counts: {name} is numeric, and numbers in buckets are not counted"
+        for name in table.numeric
+        if name in table.min_counts
+    ]
     faults += _unknown(f"{where}.min_counts", list(table.min_counts), names)
     return faults
 

@@ -7,7 +7,6 @@ without memory for its weights.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,8 +15,8 @@ import torch
 from torch import nn
 
 from stembench.cell import count_parameters
-from stembench.data.fetch import MIRROR_VARIABLE
-from stembench.data.schema import FIRST_ID, Field, Role, Schema
+from stembench.data import copies
+from stembench.data.schema import FIRST_ID, Field, Kind, Role, Schema
 from stembench.data.splits import PARTS, SplitDirectory
 from stembench.models.layers import EmbeddingBank
 from stembench.params import Params, Suite, expand
@@ -94,8 +93,7 @@ class Speed:
 
 def survey(params: Params, suite: Suite, raw: Path, splits: Path) -> list[Data]:
     """The suite's data sets."""
-    first = os.environ.get(MIRROR_VARIABLE)
-    folders = [Path(folder) for folder in ([first] if first else []) + params.mirrors]
+    folders = copies.folders(params.mirrors)
     return [
         data_of(name, params.datasets[name], raw / name, splits / name, folders)
         for name in suite.datasets
@@ -120,11 +118,11 @@ def data_of(name: str, entry: Dataset, raw: Path, split: Path, folders: list[Pat
         states.append(state)
         if state == "missing":
             places = [str(folder / archive.file) for folder in folders]
-            page, licence = archive.page or "unknown", getattr(archive, "licence", None)
+            page, licence = archive.page or "unknown", archive.licence
             missing.append(Missing(archive.file, page, licence or "see the page", places))
     there = _folder_bytes(raw)
     download = expected.download_mb * 1e6 if expected and expected.download_mb else None
-    sizes = [getattr(archive, "size", None) for archive in entry.source.archives]
+    sizes = [archive.size for archive in entry.source.archives]
     if download is None and None not in sizes:
         download = float(sum(sizes))  # type: ignore[arg-type]
     return Data(
@@ -159,11 +157,10 @@ def _rows(entry: Dataset) -> tuple[dict[str, int], list[str]]:
 def _schema(name: str, entry: Dataset, rows: int) -> tuple[Schema, list[str]]:
     """Fields with their expected vocabularies, an upper bound where rare values lose their id."""
     table, expected = entry.table, entry.expected
-    numeric = getattr(table, "numeric", {})
     roles: dict[str, Role] = {}
     for role in ("user", "item", "context"):
         roles |= dict.fromkeys(getattr(table.fields, role), role)  # type: ignore[arg-type]
-    ids = {column: bucket.buckets for column, bucket in numeric.items() if column in roles}
+    ids = {column: bucket.buckets for column, bucket in table.numeric.items() if column in roles}
     ids |= expected.ids if expected else {}
     others, assumed = [column for column in roles if column not in ids], []
     if others and expected and expected.other_ids:
@@ -182,7 +179,7 @@ def _schema(name: str, entry: Dataset, rows: int) -> tuple[Schema, list[str]]:
     for column, role in roles.items():
         bag = table.bags.get(column)
         width = bag.length if bag else 1
-        kind: Any = "bag" if bag else "categorical"
+        kind: Kind = "bag" if bag else "numeric" if column in table.numeric else "categorical"
         fields.append(Field(column, role, kind, ids[column] + FIRST_ID, width))
     return Schema(name, tuple(fields), tuple(table.tasks)), assumed
 
@@ -274,7 +271,7 @@ def _state(archive: Archive, raw: Path, folders: list[Path]) -> str:
     for folder in folders:
         if (folder / archive.file).exists():
             return f"in {folder}"
-    return "download" if archive.mirrors and not getattr(archive, "manual", False) else "missing"
+    return "download" if archive.mirrors and not archive.manual else "missing"
 
 
 def _folder_bytes(folder: Path) -> int:

@@ -19,7 +19,7 @@ OUT_OF_VOCABULARY = 1
 FIRST_ID = 2
 
 Role = Literal["user", "item", "context"]
-Kind = Literal["categorical", "bag"]
+Kind = Literal["categorical", "bag", "numeric"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Field:
     """One input field.
 
     `size` counts the embedding rows, the two reserved ids included. A bag (a multi-valued field
-    such as tags) takes `columns` columns of the field matrix, filled with PADDING at the end.
+    such as tags) takes `columns` columns of the field matrix, filled with PADDING at the end. The
+    ids of a numeric field are those of its buckets, in the order of the numbers.
     """
 
     name: str

@@ -15,8 +15,10 @@ from stembench.data.schema import Schema
 from stembench.errors import StembenchError
 
 PartName = Literal["train", "valid", "test", "unbiased"]
-#: The parts that every split has; `unbiased` (randomly exposed items) is one more that some have.
+#: The parts that every split has.
 PARTS: tuple[PartName, ...] = ("train", "valid", "test")
+#: The part of random exposures, which only some splits have.
+UNBIASED: PartName = "unbiased"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Part:
 
 
 class SplitDirectory:
-    """`data/splits/<dataset>`: schema.json, manifest.json and the arrays of its parts."""
+    """`data/splits/<dataset>`: schema.json, manifest.json and the arrays of the parts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,7 +60,7 @@ class SplitDirectory:
     @property
     def has_unbiased(self) -> bool:
         """Whether there is a part of rows with randomly exposed items, of the test's period."""
-        return "unbiased" in self.manifest["rows"]
+        return UNBIASED in self.manifest["rows"]
 
     def part(self, name: PartName) -> Part:
         """Map the arrays of one part.
@@ -66,6 +68,11 @@ class SplitDirectory:
         Raises StembenchError when a file is missing, truncated or of another shape than
         schema.json and manifest.json say.
         """
+        if name == UNBIASED and not self.has_unbiased:
+            raise StembenchError(
+                f"{self.path} has no unbiased part: name its rows by `unbiased` in the data set's "
+                "split, which must be one by time or days"
+            )
         folder = self.path / name
         columns, tasks = self.schema.num_columns, self.schema.num_tasks
         rows = self.manifest["rows"][name]
