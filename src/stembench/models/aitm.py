@@ -15,7 +15,7 @@ from stembench.models.layers import EmbeddingBank, MultiTask, bce, linear, logit
 class AITM(MultiTask):
     """Each task takes over what the one before it passes on, by attention over two vectors.
 
-    q_t = bottom_t(x), z_1 = q_1, and for t > 1 (eqs. 3 to 8 of the paper)
+    q_t = bottom_t(x), z_1 = q_1, and for t > 1
     p_t = g_{t-1}(z_{t-1}), z_t = sum_u w_u h_1(u) over u in {p_t, q_t},
     w = softmax over u of <h_2(u), h_3(u)> / sqrt(k); y_t = tower_t(z_t).
     g_t and h_i are linear, the h_i common to all steps, as in the code released with STEM.

@@ -178,7 +178,7 @@ class ExpertLayer(nn.Module):
 
 
 class Extraction(ExpertLayer):
-    """One extraction layer of PLE (eqs. 5 to 8): gate t mixes own and shared experts by x_t."""
+    """One extraction layer of PLE (section 4.2): gate t mixes own and shared experts by x_t."""
 
     def forward(self, inputs: Sequence[Tensor], shared: Tensor) -> tuple[list[Tensor], Tensor]:
         """T task inputs and the shared input, each (B, inputs), to those of the next layer."""
