@@ -1,8 +1,9 @@
 """Which loss reaches which table and network: the matrix of every entry, and what tasks share.
 
 Rules of the tables below, for the loss of task t and something that exists once per task:
-`own`: that of t alone; `up_to`: those of the tasks 1 to t; `pair`: t's and the one before; `all`. For embedding tables
-also `one`: there is one; `own_shared`: that of t and the shared one, the last.
+`own`: that of t alone; `up_to`: those of the tasks 1 to t; `pair`: those of t and of the task
+before; `all`: every one. For embedding tables also `one`: there is one; `own_shared`: that of t and
+the shared one, the last.
 """
 
 from __future__ import annotations
