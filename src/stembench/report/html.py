@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stembench.report import answers, content, names, tables
+from stembench.report import answers, content, diagnostics, names, selection, tables
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results, read_results, records, write_text
 
@@ -96,6 +96,17 @@ def _figures(results: Results) -> list[Figure]:
             "single seeds, dots the epochs whose weights were kept.",
         ),
     ]
+
+
+def _diagnostics(results: Results) -> dict[str, Any] | None:
+    """Figures and table of the diagnostics; None where no run holds any."""
+    if not len(results.diagnostics):
+        return None
+    figures = [
+        _figure(results, key, title, f"{title}: {caption}", caption)
+        for key, (title, caption) in diagnostics.CAPTIONS.items()
+    ]
+    return {"figures": figures, "header": diagnostics.HEADER, "rows": diagnostics.rows(results)}
 
 
 def _code(text: str) -> Markup:
@@ -211,6 +222,11 @@ def _context(results: Results) -> dict[str, Any]:
         "comparison_note": tables.comparison_note(results),
         "test": content.test_line(results),
         "figures": _figures(results),
+        "selection": selection.sections(results),
+        "selection_title": selection.TITLE,
+        "selection_note": selection.note(results),
+        "selection_header": selection.header(),
+        "diagnostics": _diagnostics(results),
         "cost_header": ["Data set", "Model", "seeds", *(title for _, title, _ in _COST)],
         "cost": _cost(results),
         "splits": _splits(results),
