@@ -83,6 +83,21 @@ _DATASETS = {
     ),
     "kuairand_pure": DatasetName("KuaiRand-Pure", "real", "the official archive, split by day"),
 }
+#: Objectives, as the end of a model's id: `mmoe_pcgrad` is MMoE with PCGrad.
+_OBJECTIVES = {
+    "uw": "UW",
+    "dwa": "DWA",
+    "rlw": "RLW",
+    "gls": "GLS",
+    "famo": "FAMO",
+    "gradnorm": "GradNorm",
+    "pcgrad": "PCGrad",
+    "cagrad": "CAGrad",
+    "mgda": "MGDA",
+    "nash": "Nash-MTL",
+    "fairgrad": "FairGrad",
+    "aligned": "Aligned-MTL",
+}
 _TASKS = {"is_click": "click", "long_view": "long view", "is_like": "like"}
 _METRICS = {"auc": "AUC", "gauc": "gAUC", "logloss": "log loss", "calibration": "calibration"}
 _VERDICTS = {
@@ -104,7 +119,10 @@ ORACLE = "Oracle (true probabilities)"
 
 
 def model(key: str) -> str:
-    """Display name of a model."""
+    """Display name of a model; of `<model>_<objective>`, both."""
+    base, _, objective = key.rpartition("_")
+    if key not in _MODELS and base in _MODELS and objective in _OBJECTIVES:
+        return f"{_MODELS[base]} + {_OBJECTIVES[objective]}"
     return _MODELS.get(key, key)
 
 
