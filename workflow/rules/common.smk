@@ -19,6 +19,10 @@ OUT = f"results/{SUITE.name}"
 RUNS = {
     (run.dataset, run.model, str(run.seed)): run for run in params.expand(PARAMS, SUITE)
 }
+# Figures of what the runs' diagnostics hold; see src/stembench/report/diagnostics.py.
+FIGURES = ["forest", "learning_curves"]
+if any(run.spec["train"]["diagnostics"] for run in RUNS.values()):
+    FIGURES += ["gates", "cosines", "abundance"]
 RUN_FILES = [f"{OUT}/runs/{'/'.join(cell)}/run.json" for cell in RUNS]
 
 
