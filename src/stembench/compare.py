@@ -101,7 +101,7 @@ def compare(
         require_complete(groups)
 
     rows: dict[str, Rows] = {name: [] for name in COLUMNS}
-    extras = Extras()
+    extras = Extras(COLUMNS["comparison"])
     for group in groups:
         measure(group)
         if not partial:

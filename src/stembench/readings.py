@@ -7,7 +7,7 @@ them has the same files as ever.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("dataset", "task", "metric", "model", "n_seeds", "epoch_mean", "epoch_task"),
         *("mean_mean", "sd_mean", "mean_task", "sd_task", "delta", "sd_delta"),
     ),
-    # Columns of comparison.csv after the rule.
-    "selection_comparison": (),
+    "selection_comparison": ("selection",),  # and those of comparison.csv
     # See stembench.diagnostics: gate and cosines at the chosen epoch; abundance by table (`task`)
     # and field (`source`); memory_bytes and flops_per_sample by `source`.
     "diagnostics": ("dataset", "model", "quantity", "task", "source", "n_seeds", "mean", "sd"),
@@ -37,7 +36,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 class Extras:
     """Collects the rows group by group, then writes the tables that have any."""
 
-    def __init__(self) -> None:
+    def __init__(self, comparison: Sequence[str]) -> None:
+        self._columns = COLUMNS | {
+            "selection_comparison": (*COLUMNS["selection_comparison"], *comparison)
+        }
         self._rows: dict[str, Rows] = {name: [] for name in COLUMNS}
 
     def add(self, group: Group, compare: Callable[[Group], Rows]) -> None:
@@ -56,7 +58,7 @@ class Extras:
         for name, rows in self._rows.items():
             path = folder / f"{name}.csv"
             if rows:
-                frame = pd.DataFrame(rows, columns=list(COLUMNS[name]) or None)
+                frame = pd.DataFrame(rows, columns=list(self._columns[name]))
                 write(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
             else:
                 path.unlink(missing_ok=True)

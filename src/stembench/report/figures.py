@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -207,8 +208,22 @@ def _histories(results: Results, dataset: str, model: str) -> list[pd.DataFrame]
         except (OSError, ValueError):
             continue
         if "epoch" in history and len(history):
+            history.attrs["kept"] = _kept(path.with_name("run.json"))
             found.append(history.sort_values("epoch"))
     return found
+
+
+def _kept(path: Path) -> dict[str, float]:
+    """The epoch whose weights a run kept for each task, by its own rule; empty if it does not say.
+
+    A run that serves both rules goes on after its own has stopped, and may find a better epoch.
+    """
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        own = run["spec"]["train"]["select"]["over"]
+        return {str(k): float(v) for k, v in run["selection"][own]["epochs"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _curve(axes: Axes, histories: list[pd.DataFrame], task: str, style: dict[str, Any]) -> bool:
@@ -219,8 +234,10 @@ def _curve(axes: Axes, histories: list[pd.DataFrame], task: str, style: dict[str
     for history, curve in zip(histories, curves, strict=True):
         axes.plot(curve.index, curve, color=style["color"], alpha=0.28, linewidth=0.7)
         means = history.get("valid_auc")
-        if means is not None and means.notna().any():
+        best = history.attrs["kept"].get(task)
+        if best is None and means is not None and means.notna().any():
             best = float(history["epoch"].iloc[int(means.argmax())])
+        if best is not None:
             axes.plot(best, curve.get(best, math.nan), ".", color=style["color"], alpha=0.7, ms=5)
     if curves:
         # Where a seed has ended, a mean of the others would jump: the line ends with the first.
