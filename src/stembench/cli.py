@@ -308,11 +308,13 @@ def protocols(
 def report(suite: SuiteName = None) -> None:
     """Draw the figures and write the self-contained HTML report from the tables."""
     from stembench import params
+    from stembench.report.diagnostics import write_diagnostic_figures
     from stembench.report.figures import write_figures
     from stembench.report.html import write_report
 
     results = RESULTS / params.load().select(suite).name
     write_figures(results)
+    write_diagnostic_figures(results)
     typer.echo(f"report: {write_report(results)}")
 
 

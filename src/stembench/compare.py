@@ -21,6 +21,7 @@ import pandas as pd
 from stembench import factors
 from stembench.errors import StembenchError
 from stembench.metrics import METRICS, evaluate_task
+from stembench.readings import Extras
 from stembench.runs import COST, Group, measure, number, read, require_complete
 from stembench.stats import holm, t_test, tost, two_way
 
@@ -103,6 +104,7 @@ def compare(
         require_complete(groups)
 
     rows: dict[str, Rows] = {name: [] for name in COLUMNS}
+    extras = Extras(COLUMNS["comparison"])
     for group in groups:
         measure(group)
         if not partial:
@@ -116,6 +118,7 @@ def compare(
             rows["comparison"] += against_reference(group, reference, alpha, margin, part)
         rows["cost"] += _cost(group)
         rows["factors"] += factors.analyse(group, designs or {}, alpha)
+        extras.add(group, lambda again: against_reference(again, reference, alpha, margin))
         for cell in group.cells:
             cell.influences.clear()  # the next data set needs the memory
     frames = {name: pd.DataFrame(rows[name], columns=list(COLUMNS[name])) for name in COLUMNS}
@@ -127,6 +130,7 @@ def compare(
     for name, frame in frames.items():
         text = frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
         _write(results / "tables" / f"{name}.csv", text)
+    extras.write(results / "tables", _write)
     _write(results / "tables" / "inputs.json", json.dumps(tables.inputs, indent=1) + "\n")
     summary = json.dumps(tables.summary, indent=1, sort_keys=True) + "\n"
     _write(results / "metrics.json", summary)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stembench.runs import Cell, Group, by_rule
+from stembench.errors import StembenchError
+from stembench.runs import Cell, Group, measure, read_by, rules
 from stembench.stats import benjamini_hochberg, t_test, two_way
 
 #: Effects of one design: (effect, what is subtracted from what, weight by model).
@@ -35,10 +37,8 @@ def analyse(group: Group, designs: Mapping[str, Effects], alpha: float) -> list[
     An effect without two seeds that all its models have is NaN.
     """
     rows = []
-    names = {
-        model for effects in designs.values() for _, _, weights in effects for model in weights
-    }
-    cells = {name: _cells(group, name) for name in names}
+    weighed = [weights for effects in designs.values() for _, _, weights in effects]
+    cells = {name: _cells(group, name) for name in dict.fromkeys(m for w in weighed for m in w)}
     for design, effects in designs.items():
         for effect, words, weights in effects:
             for t, task in enumerate(group.tasks):
@@ -54,9 +54,20 @@ def analyse(group: Group, designs: Mapping[str, Effects], alpha: float) -> list[
 
 
 def _cells(group: Group, name: str) -> list[Cell]:
-    """The sound cells of a model, by the selection rule that stands behind an @."""
+    """The measured cells of a model, by the selection rule that stands behind an @."""
     model, _, rule = name.partition("@")
-    return [by_rule(cell, group, rule) if rule else cell for cell in group.sound(model)]
+    cells = group.sound(model)
+    if not rule:
+        return cells
+    unread = [cell.id for cell in cells if rule not in rules(cell)]
+    if unread:
+        raise StembenchError(
+            f"{unread[0]} was not read by the selection rule {rule}: set "
+            "`train: {select: {metric: auc, over: mean, both: true}}` in the suite, and train again"
+        )
+    again = read_by(replace(group, cells=cells), rule)
+    measure(again)
+    return again.sound()
 
 
 def combine(terms: Iterable[tuple[float, list[Cell]]], t: int) -> NDArray[np.float64]:

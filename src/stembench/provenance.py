@@ -57,7 +57,10 @@ SPLIT_SOURCES = (
 #: Files whose change can change the tables, and the report made from them.
 COMPARISON_SOURCES = tuple(
     PACKAGE / name
-    for name in ("compare.py", "factors.py", "metrics.py", "runs.py", "stats.py", "tuned.py")
+    for name in (
+        *("compare.py", "factors.py", "metrics.py", "readings.py", "runs.py", "stats.py"),
+        "tuned.py",
+    )
 )
 REPORT_SOURCES = tuple(
     sorted(path for path in (PACKAGE / "report").iterdir() if path.suffix in (".py", ".j2"))

@@ -57,6 +57,12 @@ def test_aitm_loss_has_the_calibrator(weight: float) -> None:
     assert excess.mean() > 0.01
     expected = cross_entropy(p, LABELS) + weight * excess.mean()
     assert n.loss(logits, torch.from_numpy(LABELS)).item() == pytest.approx(expected, abs=1e-10)
+    losses = n.task_losses(logits, torch.from_numpy(LABELS))
+    third = (
+        cross_entropy(p[:, 2:], LABELS[:, 2:]) + weight * np.maximum(p[:, 2] - p[:, 1], 0).mean()
+    )
+    assert losses.shape == (T,)
+    assert losses[2].item() == pytest.approx(third, abs=1e-10)
 
 
 def test_esmm_returns_the_logit_of_the_product() -> None:

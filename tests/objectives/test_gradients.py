@@ -16,7 +16,7 @@ from stembench.objectives.equal import Equal
 from stembench.objectives.shared import reach, readers
 from stembench.training import build
 from tests.conftest import make_fields, make_schema
-from tests.contract.test_models import demo_spec
+from tests.contract.test_models import MODELS, demo_spec
 from tests.objectives.quadratic import Point, descend
 
 TASKS = ("a", "b")
@@ -230,3 +230,13 @@ def test_a_loss_of_its_own_is_refused() -> None:
     with pytest.raises(StembenchError, match="MMoE has a loss of its own"):
         gradients.MGDA(TASKS).bind(net, fields, torch.Generator())
     Equal(TASKS).bind(net, fields, torch.Generator())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_graph_agrees_with_what_every_model_declares(model: str) -> None:
+    net, fields, _ = network(model)
+    found = reach(net, task_bce, fields, 2)
+    assert {id(p) for p in found.shared} == {id(p) for p in net.shared_parameters()}
+    reached = [*found.shared, *found.own[0], *found.own[1], *found.tables]
+    trained = {id(p) for p in net.parameters() if p.requires_grad}
+    assert {id(p) for p in reached} == trained

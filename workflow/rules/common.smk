@@ -31,8 +31,12 @@ TUNED_FILES = (
     if TUNED
     else []
 )
+# Figures of what the runs' diagnostics hold; see src/stembench/report/diagnostics.py.
 FIGURES = ["forest", "learning_curves"]
-FIGURES += ["factors"] if PARAMS.designs_of(SUITE) else []
+if any(run.spec["train"]["diagnostics"] for run in RUNS.values()):
+    FIGURES += ["gates", "cosines", "abundance"]
+if PARAMS.designs_of(SUITE):
+    FIGURES += ["factors"]
 RUN_FILES = [f"{OUT}/runs/{'/'.join(cell)}/run.json" for cell in RUNS]
 
 

@@ -9,13 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.layers import EmbeddingBank, MultiTask, bce, linear, logits, networks, towers
+from stembench.models.layers import (
+    EmbeddingBank,
+    MultiTask,
+    linear,
+    logits,
+    networks,
+    task_bce,
+    towers,
+)
 
 
 class AITM(MultiTask):
     """Each task takes over what the one before it passes on, by attention over two vectors.
 
-    q_t = bottom_t(x), z_1 = q_1, and for t > 1 (eqs. 3 to 8 of the paper)
+    q_t = bottom_t(x), z_1 = q_1, and for t > 1
     p_t = g_{t-1}(z_{t-1}), z_t = sum_u w_u h_1(u) over u in {p_t, q_t},
     w = softmax over u of <h_2(u), h_3(u)> / sqrt(k); y_t = tower_t(z_t).
     g_t and h_i are linear, the h_i common to all steps, as in the code released with STEM.
@@ -25,7 +33,8 @@ class AITM(MultiTask):
     implies one of the task before, so labels must be nested. STEM's release leaves it out, as is
     the default; any tasks then do, in the order of the labels.
 
-    The loss of t reaches the one table, bottoms 1 to t, the transfers up to t, and tower t.
+    The loss of t reaches the one table, bottoms 1 to t, the transfers up to t, and tower t; with
+    the calibrator also tower t - 1.
     """
 
     requires_nested: bool | str = "calibration"
@@ -51,6 +60,7 @@ class AITM(MultiTask):
 
     def shared_modules(self) -> Iterable[nn.Module]:
         modules = [*self.bottoms[:-1], *self.transfers[:-1]]
+        modules += self.towers[:-1] if self.calibration > 0 else []
         return [*modules, *self.attention] if len(self.towers) > 2 else modules
 
     def forward(self, fields: Tensor) -> Tensor:
@@ -64,11 +74,15 @@ class AITM(MultiTask):
             hidden[t] = torch.einsum("bu,buk->bk", scores.softmax(1), value)
         return logits(self.towers, hidden)
 
+    def task_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy of each task and its part of the calibrator, (B, T) to (T,)."""
+        losses = task_bce(logits, labels)
+        if self.calibration == 0:
+            return losses
+        p = logits.sigmoid()
+        excess = (p[:, 1:] - p[:, :-1]).relu().mean(0)
+        return losses + self.calibration * nn.functional.pad(excess, (1, 0))
+
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Summed cross entropy and the calibrator; both (B, T)."""
-        loss = bce(logits, labels)
-        if self.calibration > 0:
-            probabilities = logits.sigmoid()
-            excess = (probabilities[:, 1:] - probabilities[:, :-1]).relu()
-            loss = loss + self.calibration * excess.sum(1).mean()
-        return loss
+        """Sum of the tasks' losses; logits and labels (B, T)."""
+        return self.task_losses(logits, labels).sum()

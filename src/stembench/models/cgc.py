@@ -13,7 +13,7 @@ from stembench.models.layers import EmbeddingBank, Experts, Gate, MultiTask, log
 
 
 class CGC(MultiTask):
-    """Customized gate control: y_t = tower_t(w_t(x) S_t(x)), eqs. 1 to 4 of the paper.
+    """Customized gate control: y_t = tower_t(w_t(x) S_t(x)), section 4.1 of the paper.
 
     S_t stacks the outputs of the task's own experts and of the shared ones, w_t = softmax(MLP_t(x))
     (linear in the paper). The loss of t reaches the one table, the shared experts, and experts,

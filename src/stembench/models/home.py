@@ -1,5 +1,5 @@
 """HoME: Wang et al., HoME: Hierarchy of Multi-Gate Experts for Multi-Task Learning at Kuaishou,
-KDD 2025 (arXiv 2408.05430).
+KDD 2025 (arXiv 2408.05430). No code of its authors was at hand.
 
 Level 1, for a category c of tasks and for the shared S, on the input v:
 z_c = gate_c(v) over [experts of c, shared] + self_c; z_S = gate_S(v) over all experts + self_S.

@@ -28,11 +28,11 @@ __all__ = [
     "Extractions",
     "Gate",
     "MultiTask",
-    "bce",
     "linear",
     "logits",
     "networks",
     "require_nested",
+    "task_bce",
     "towers",
 ]
 
@@ -178,7 +178,7 @@ class ExpertLayer(nn.Module):
 
 
 class Extraction(ExpertLayer):
-    """One extraction layer of PLE (eqs. 5 to 8): gate t mixes own and shared experts by x_t."""
+    """One extraction layer of PLE (section 4.2): gate t mixes own and shared experts by x_t."""
 
     def forward(self, inputs: Sequence[Tensor], shared: Tensor) -> tuple[list[Tensor], Tensor]:
         """T task inputs and the shared input, each (B, inputs), to those of the next layer."""
@@ -272,10 +272,10 @@ def logits(towers: nn.ModuleList, inputs: Sequence[Tensor]) -> Tensor:
     return torch.cat([tower(x) for tower, x in zip(towers, inputs, strict=True)], dim=1)
 
 
-def bce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum over tasks of the mean binary cross entropy; both (B, T). For a model's own `loss`."""
+def task_bce(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean binary cross entropy of each task, (B, T) to (T,), for a model's own `task_losses`."""
     losses = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    return losses.mean(0).sum()
+    return losses.mean(0)
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:

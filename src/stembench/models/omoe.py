@@ -12,7 +12,7 @@ from stembench.models.layers import EmbeddingBank, Experts, Gate, MultiTask, log
 
 
 class OMoE(MultiTask):
-    """y_t = tower_t(sum_i g(x)_i f_i(x)), g = softmax(MLP(x)): eqs. 3 and 4 of the paper.
+    """y_t = tower_t(sum_i g(x)_i f_i(x)), g = softmax(MLP(x)): eq. 5 of the paper, with towers.
 
     One gate for all tasks. The loss of each task reaches the one table, all experts, the gate, and
     its own tower.

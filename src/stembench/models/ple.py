@@ -13,7 +13,7 @@ from stembench.models.layers import EmbeddingBank, Extractions, MultiTask, logit
 
 
 class PLE(MultiTask):
-    """Extraction layers, then a tower per task: eqs. 5 to 8 of the paper. One layer is CGC.
+    """Extraction layers, then a tower per task: section 4.2 of the paper. One layer is CGC.
 
     `shared_gate`: what the shared gate of a layer that has a next one mixes: `all` experts, as in
     the paper, or the `shared` ones alone, as in the code released with STEM.

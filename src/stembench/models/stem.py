@@ -16,7 +16,7 @@ A further layer has these mixtures as inputs, and for x_S that of a shared gate 
 
 The last layer's shared gate, computed and never trained in the released code, is not built.
 Tables that the loss of t reaches: E_t and E_S, or those that there are; with backward `all`, or
-with several layers and isolation `released`, all.
+with several layers and isolation `released`, all. With `shared`, `all` and `task` it is MMoE.
 """
 
 from __future__ import annotations

@@ -11,7 +11,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stembench.report import answers, card, content, factors, names, protocol, tables
+from stembench.report import (
+    answers,
+    card,
+    content,
+    diagnostics,
+    factors,
+    names,
+    protocol,
+    selection,
+    tables,
+)
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results, read_results, records, write_text
 
@@ -107,6 +117,17 @@ def _factors_figure(results: Results) -> Figure:
         f"Line: {content.level(results)} confidence interval. Coloured diamond: adjusted p below "
         f"{results.alpha:g}. Shaded: ±{results.margin:g}, too small to matter.",
     )
+
+
+def _diagnostics(results: Results) -> dict[str, Any] | None:
+    """Figures and table of the diagnostics; None where no run holds any."""
+    if not len(results.diagnostics):
+        return None
+    figures = [
+        _figure(results, key, title, f"{title}: {caption}", caption)
+        for key, (title, caption) in diagnostics.CAPTIONS.items()
+    ]
+    return {"figures": figures, "header": diagnostics.HEADER, "rows": diagnostics.rows(results)}
 
 
 def _code(text: str) -> Markup:
@@ -254,6 +275,11 @@ def _context(results: Results) -> dict[str, Any]:
         "factors_figure": _factors_figure(results),
         "figures": _figures(results),
         "cards": _cards(results),
+        "selection": selection.sections(results),
+        "selection_title": selection.TITLE,
+        "selection_note": selection.note(results),
+        "selection_header": selection.header(),
+        "diagnostics": _diagnostics(results),
         "cost_header": ["Data set", "Model", "seeds", *(title for _, title, _ in _COST)],
         "cost": _cost(results),
         "splits": _splits(results),

@@ -111,6 +111,21 @@ _DATASETS = {
     ),
     "qk_video_full": DatasetName("QK-Video (whole)", "real", "the whole log, split at random"),
 }
+#: Objectives, as the end of a model's id: `mmoe_pcgrad` is MMoE with PCGrad.
+_OBJECTIVES = {
+    "uw": "UW",
+    "dwa": "DWA",
+    "rlw": "RLW",
+    "gls": "GLS",
+    "famo": "FAMO",
+    "gradnorm": "GradNorm",
+    "pcgrad": "PCGrad",
+    "cagrad": "CAGrad",
+    "mgda": "MGDA",
+    "nash": "Nash-MTL",
+    "fairgrad": "FairGrad",
+    "aligned": "Aligned-MTL",
+}
 _TASKS = {"is_click": "click", "long_view": "long view", "is_like": "like"}
 _METRICS = {"auc": "AUC", "gauc": "gAUC", "logloss": "log loss", "calibration": "calibration"}
 _METRICS |= {"unbiased_auc": "AUC", "unbiased_gauc": "gAUC"}  # in a block that says so
@@ -133,7 +148,10 @@ ORACLE = "Oracle (true probabilities)"
 
 
 def model(key: str) -> str:
-    """Display name of a model."""
+    """Display name of a model; of `<model>_<objective>`, both."""
+    base, _, objective = key.rpartition("_")
+    if key not in _MODELS and base in _MODELS and objective in _OBJECTIVES:
+        return f"{_MODELS[base]} + {_OBJECTIVES[objective]}"
     return _MODELS.get(key, key)
 
 

@@ -51,11 +51,12 @@ class Series:
 
 def write_protocols(root: Path) -> list[Path]:
     """Write tables/protocols.md and figures/ranks.svg and .png from the tables of a series."""
-    from stembench.report.figures import save_styled
+    from stembench.report.figures import save, style
 
     series = Series(root)
     text = write_text(root / "tables/protocols.md", markdown(series))
-    return [text, *save_styled(lambda: slopes(series), root / "figures/ranks")]
+    with style():
+        return [text, *save(slopes(series), root / "figures/ranks")]
 
 
 def markdown(series: Series) -> str:

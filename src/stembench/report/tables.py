@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from stembench.report import content, factors, latex, names, protocol
+from stembench.report import content, factors, latex, names, protocol, selection
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results, read_results, records, unique, write_text
 
@@ -120,7 +120,22 @@ def main_markdown(results: Results) -> str:
     if searches:
         cells = [[escape(cell) for cell in row] for row in searches]
         lines += ["## Searches", "", *grid(protocol.HEADER, cells, text=(0, 1, 6)), ""]
+    lines += _selection(results)
     return "\n".join([*lines, "## Source", "", *_footer(results)]) + "\n"
+
+
+def _selection(results: Results) -> list[str]:
+    """The section on the two selection rules; nothing where the runs were read by one."""
+    datasets = selection.datasets(results)
+    lines = [f"## {selection.TITLE}", "", selection.note(results), ""] if datasets else []
+    for dataset in datasets:
+        rows = [[*map(escape, row[:2]), *row[2:]] for row in selection.rows(results, dataset)]
+        lines += [f"### {escape(names.dataset(dataset))}", ""]
+        lines += [*grid(selection.header(), rows, text=(0, 1)), ""]
+        first, *others = selection.changes(results, dataset) or [""]
+        lines += [escape(first), "", *(f"- {escape(line)}" for line in others)]
+        lines += [""] if others else []
+    return lines
 
 
 def comparison_rows(
