@@ -5,6 +5,7 @@
 #   snakemake --cores 8 -n                                     what would run
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/tune.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
@@ -13,6 +14,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
+        TUNED_FILES,
         RUN_FILES,
         f"{OUT}/tables/main.md",
         f"{OUT}/logs/compare.ok",

@@ -52,8 +52,13 @@ def make_fields(schema: Schema, rows: int, seed: int = 0) -> np.ndarray:
     return np.concatenate(columns, axis=1).astype(np.int32)
 
 
-def write_split(path: Path, rows: int = 400, tasks: int = 2, sha256: str = "0" * 64) -> Path:
-    """A split directory whose labels depend on user and item, so that one can learn."""
+def write_split(
+    path: Path, rows: int = 400, tasks: int = 2, sha256: str = "0" * 64, nested: bool = False
+) -> Path:
+    """A split directory whose labels depend on user and item, so that one can learn.
+
+    `nested`: a positive label implies one of the task before.
+    """
     schema = make_schema(tasks)
     rng = np.random.default_rng(5)
     taste = rng.normal(size=(tasks, schema.num_rows))
@@ -64,6 +69,7 @@ def write_split(path: Path, rows: int = 400, tasks: int = 2, sha256: str = "0" *
         fields = make_fields(schema, counts[part], seed)
         signal = taste[:, fields[:, 0]].T + taste[:, fields[:, 1]].T
         labels = (signal + rng.normal(size=signal.shape) > 0.3).astype(np.uint8)
+        labels = np.minimum.accumulate(labels, axis=1) if nested else labels
         np.save(folder / "fields.npy", fields)
         np.save(folder / "labels.npy", labels)
         np.save(folder / "users.npy", fields[:, 0].astype(np.int32))

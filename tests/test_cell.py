@@ -33,7 +33,12 @@ def test_run_directory_holds_what_run_json_says(split_path: Path, tmp_path: Path
     assert [p.name for p in out.parent.iterdir()] == ["3"]
     for name, digest in run["files"].items():
         assert provenance.sha256_file(out / name) == digest
-    assert set(run["files"]) == {"history.csv", "test_logits.npy", "best.safetensors"}
+    assert set(run["files"]) == {
+        "diagnostics.csv",
+        "history.csv",
+        "test_logits.npy",
+        "best.safetensors",
+    }
     test = SplitDirectory(split_path).part("test")
     logits = np.load(out / "test_logits.npy")
     assert logits.dtype == np.float32
@@ -69,6 +74,49 @@ def test_same_spec_gives_the_same_bytes(split_path: Path, tmp_path: Path) -> Non
     run_cell(split_path, second)
     for name in ("test_logits.npy", "best.safetensors"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def spec_for(over: str, both: bool) -> dict:
+    spec = demo_spec("shared_bottom", batch_size=64, epochs=8, lr=0.02, keep_weights=True)
+    spec["train"]["select"] = {"metric": "auc", "over": over, "both": both}
+    return spec
+
+
+@pytest.mark.parametrize("over", ["mean", "task"])
+def test_one_training_is_read_by_both_selection_rules(
+    split_path: Path, tmp_path: Path, over: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    original = SplitDirectory.part
+
+    def part(self: SplitDirectory, name: str) -> object:
+        reads.append(name)
+        return original(self, name)
+
+    monkeypatch.setattr(SplitDirectory, "part", part)
+    run = cell.train_cell(spec_for(over, True), "f" * 64, "tiny", split_path, tmp_path / "a/3")
+    assert reads == ["train", "valid", "test"]  # the test part once, and last
+    other = {"mean": "task", "task": "mean"}[over]
+    assert set(run["selection"]) == {"mean", "task"}
+    assert run["metrics"] == run["selection"][over]["metrics"]
+    labels = original(SplitDirectory(split_path), "test").labels
+    for rule, name in ((over, "test_logits"), (other, f"test_logits_{other}")):
+        logits = np.load(tmp_path / f"a/3/{name}.npy")
+        scored = run["selection"][rule]["metrics"]["test"]
+        for t, task in enumerate(run["tasks"]):
+            assert scored[task]["auc"] == metrics.auc(labels[:, t], logits[:, t])
+    # Either rule alone gives the same reading.
+    for rule in ("mean", "task"):
+        alone = cell.train_cell(
+            spec_for(rule, False), "f" * 64, "tiny", split_path, tmp_path / rule
+        )
+        assert alone["metrics"] == run["selection"][rule]["metrics"]
+        assert alone["selection"] == {rule: run["selection"][rule]}
+        assert not list((tmp_path / rule).glob("test_logits_*"))
+    epochs = run["selection"]["task"]["epochs"]
+    assert len(set(epochs.values())) > 1  # or the test shows nothing
+    weights = {path.stem for path in (tmp_path / "task").glob("*.safetensors")}
+    assert weights == {f"best_{task}" for task in run["tasks"]}
 
 
 def test_a_failure_leaves_the_older_run_as_it_was(

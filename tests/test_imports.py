@@ -18,21 +18,50 @@ STANDARD = sys.stdlib_module_names
 #: module or package -> stembench modules it may import
 ALLOWED = {
     "errors": set(),
-    "params": {"errors", "params_errors", "params_models", "params_schema"},
-    "params_schema": {"errors"},
+    "params": {
+        "errors", "params_errors", "params_models", "params_objectives", "params_protocols",
+        "params_schema",
+    },
+    "params_schema": {"errors", "params_tuning"},
+    "params_tuning": set(),
+    "params_protocols": {"params_errors", "params_models", "params_schema", "params_tuning"},
+    "tuned": {"errors", "params", "params_protocols", "params_schema"},
+    "params_objectives": {"errors", "params_models", "params_schema"},
     "provenance": set(),
     "data/schema": {"errors"},
     "data/splits": {"errors", "data.schema"},
     "data/card": {"data.schema", "data.splits", "params_schema"},
     "metrics": {"errors"},
     "stats": {"errors", "metrics"},
+    "factors": {"errors", "runs", "stats"},
     "runs": {"errors", "metrics", "stats", "data.splits"},
-    "compare": {"errors", "metrics", "stats", "runs", "data.splits", "data.schema", "provenance"},
+    "readings": {"runs"},
+    "compare": {
+        "errors", "factors", "metrics", "readings", "stats", "runs", "data.splits", "data.schema",
+        "provenance",
+    },
+    "selection": set(),
+    "objectives/base": {"errors"},
+    "objectives/equal": {"objectives.base"},
+    "objectives/weighting": {"errors", "objectives.base"},
+    "objectives/solvers": set(),
+    "objectives/shared": {"models.layers", "objectives.base"},
+    "objectives/gradients": {
+        "errors", "objectives", "objectives.base", "objectives.shared", "objectives.solvers",
+    },
+    "diagnostics": {
+        "data.batches", "data.schema", "models.layers", "objectives", "objectives.shared",
+        "selection",
+    },
     "training": {
         "errors", "metrics", "progress", "data.batches", "data.schema", "data.splits",
-        "models.layers",
+        "diagnostics", "models.layers", "objectives", "selection",
     },
-    "evaluation": {"metrics", "training", "data.batches", "data.splits"},
+    "tuning": {
+        "errors", "provenance", "training", "tuned", "params_schema", "device", "data.schema",
+        "data.splits",
+    },
+    "evaluation": {"metrics", "selection", "training", "data.batches", "data.splits"},
 }  # fmt: skip
 
 
@@ -60,7 +89,7 @@ def test_module_imports_only_what_lies_below_it(module: str) -> None:
     assert own <= ALLOWED[module]
 
 
-@pytest.mark.parametrize("module", ["metrics", "stats", "runs", "compare"])
+@pytest.mark.parametrize("module", ["metrics", "stats", "runs", "readings", "compare", "factors"])
 def test_analysis_is_numpy_scipy_and_pandas_only(module: str) -> None:
     roots = {name.split(".")[0] for name in imports(SOURCE / f"{module}.py")}
     assert roots - STANDARD - NUMERIC <= {"stembench", "__future__"}
@@ -80,8 +109,11 @@ def test_the_report_reads_files_only(path: Path) -> None:
 
 def test_snakemake_side_does_not_import_torch_and_the_trainer_no_mlflow_or_pandas() -> None:
     for modules, heavy in (
-        ("stembench.params, stembench.provenance", {"torch", "mlflow", "pandas"}),
-        ("stembench.cell", {"mlflow", "pandas", "polars", "matplotlib"}),
+        (
+            "stembench.params, stembench.provenance, stembench.tuned",
+            {"torch", "mlflow", "pandas", "optuna"},
+        ),
+        ("stembench.cell", {"mlflow", "pandas", "polars", "matplotlib", "optuna"}),
     ):
         code = f"import sys, {modules}; print(*sys.modules)"
         done = subprocess.run(

@@ -89,7 +89,9 @@ def test_l2_gradient_equals_that_of_half_lambda_squared_norm(split_path: Path) -
 def test_a_loss_that_is_not_finite_is_one_clear_error(
     split_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stembench.training.bce", lambda logits, labels: logits.sum() * np.nan)
+    monkeypatch.setattr(
+        "stembench.objectives.equal.bce", lambda logits, labels: logits.sum() * np.nan
+    )
     split = SplitDirectory(split_path)
     with pytest.raises(StembenchError, match=r"not finite in epoch 1: lower train\.lr"):
         fit(
@@ -110,3 +112,73 @@ def test_training_code_cannot_name_the_test_part() -> None:
         n.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for n in node.names
     }
     assert "SplitDirectory" not in names
+
+
+def plain_training(split: SplitDirectory, spec: dict) -> tuple[torch.nn.Module, int]:
+    """Training on the plain sum, one checkpoint by the mean AUC, written out straight."""
+    settings, seed = spec["train"], spec["seed"]
+    model = build(split.schema, spec)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings["lr"], fused=True)
+    train, valid = split.part("train"), split.part("valid")
+    batches, order = Batches(train, settings["batch_size"], CPU), stream(seed, "batches")
+    torch.manual_seed(stream(seed, "dropout").initial_seed())
+    best, best_epoch, weights = -1.0, 0, {}
+    for epoch in range(1, settings["epochs"] + 1):
+        model.train()
+        for fields, labels in batches.shuffled(order):
+            loss = bce(model(fields), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            _add_l2([model.embeddings.weight], settings["embedding_l2"])
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings["clip_norm"])
+            optimizer.step()
+        logits = predict(model, Batches(valid, 4 * settings["batch_size"], CPU))
+        auc = np.mean([metrics.auc(valid.labels[:, t], logits[:, t]) for t in range(2)])
+        if auc > best:
+            best, best_epoch = float(auc), epoch
+            weights = {name: value.clone() for name, value in model.state_dict().items()}
+        elif epoch - best_epoch >= settings["patience"]:
+            break
+    model.load_state_dict(weights)
+    return model, best_epoch
+
+
+@pytest.mark.parametrize("model", ["shared_bottom", "stem"])
+@pytest.mark.parametrize("diagnostics", [True, False])
+@pytest.mark.parametrize("both", [True, False])
+def test_equal_and_mean_are_the_plain_training_bit_by_bit(
+    split_path: Path, tmp_path: Path, model: str, diagnostics: bool, both: bool
+) -> None:
+    """Whatever else is looked at, and however much longer the other rule trains."""
+    split = SplitDirectory(split_path)
+    spec = demo_spec(model, lr=0.02, batch_size=64, epochs=8, patience=1)
+    spec["train"] |= {"diagnostics": diagnostics}
+    spec["train"]["select"] = {"metric": "auc", "over": "mean", "both": both}
+    spec["args"]["dropout"] = 0.2
+    expected, best_epoch = plain_training(split, spec)
+    history = tmp_path / "history.csv"
+    result = fit(split.schema, split.part("train"), split.part("valid"), spec, history, CPU)
+    assert result.best_epoch == best_epoch
+    found = result.model.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in expected.state_dict().items())
+    assert (tmp_path / "diagnostics.csv").exists() == diagnostics
+    assert (result.diagnostics is not None) == diagnostics
+
+
+@pytest.mark.parametrize("objective", ["rlw", "famo", "pcgrad", "gradnorm"])
+def test_an_objective_repeats_itself_and_writes_its_weights(
+    split_path: Path, tmp_path: Path, objective: str
+) -> None:
+    split = SplitDirectory(split_path)
+    spec = demo_spec(f"shared_bottom_{objective}", batch_size=64, epochs=2, patience=2)
+    assert spec["objective"]["name"] == objective
+    history = tmp_path / "history.csv"
+    parts = split.part("train"), split.part("valid")
+    first, second = (fit(split.schema, *parts, spec, history, CPU) for _ in range(2))
+    found = second.model.state_dict()
+    assert all(torch.equal(v, found[name]) for name, v in first.model.state_dict().items())
+    with history.open() as file:
+        rows = list(csv.DictReader(file))
+    weights = [[float(row[f"weight_{task}"]) for task in split.schema.tasks] for row in rows]
+    assert np.isfinite(weights).all()
+    assert np.min(weights) > 0

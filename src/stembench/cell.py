@@ -19,8 +19,10 @@ from torch import nn
 
 from stembench import evaluation, processes, provenance, training
 from stembench.data.splits import SplitDirectory
+from stembench.device import choose as device_of
 from stembench.errors import StembenchError
 from stembench.models.layers import EmbeddingBank
+from stembench.selection import Choice
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +34,21 @@ def train_cell(
     split_path: Path,
     out: Path,
     threads: int = 1,
+    tuned: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train and evaluate one cell; returns the content of `out`/run.json.
+
+    tuned: what is recorded of the search that set some values of the spec, if there was one.
 
     All files are written to `.<seed>.partial-<pid>` beside `out`, which is renamed at the end; what
     is in `out` stays until then. Raises StembenchError for bad data or a loss
     that is not finite, and OSError when the disk is full; both leave `out` as it was.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
-    code = provenance.code(spec["class"])  # of what runs, not of what is there when it ends
+    # Of what runs, not of what is there when it ends.
+    code = provenance.code(spec["class"], spec["objective"]["class"])
     torch.set_num_threads(threads)
-    device = _device(spec["train"]["device"])
+    device = device_of(spec["train"]["device"])
     split = SplitDirectory(split_path)
     train, valid = split.part("train"), split.part("valid")
     load_s = time.perf_counter() - clock
@@ -56,7 +62,7 @@ def train_cell(
             "spec_sha256": spec_sha256,
             "suite": suite,
             "tasks": list(split.schema.tasks),
-        }
+        } | ({"tuned": tuned} if tuned else {})
         provenance.write_json(
             partial / "spec.json",
             head | {"started_at": started.isoformat(), "host": platform.node()},
@@ -64,17 +70,20 @@ def train_cell(
         result = training.fit(split.schema, train, valid, spec, partial / "history.csv", device)
         clock_evaluate = time.perf_counter()
         batch_size, tasks = 4 * spec["train"]["batch_size"], split.schema.tasks
-        on_valid, _ = evaluation.evaluate(result.model, valid, tasks, batch_size, device)
-        on_test, logits = evaluation.evaluate_test(result.model, split, batch_size, device)
-        np.save(partial / "test_logits.npy", logits, allow_pickle=False)
-        found = {"valid": on_valid, "test": on_test}
+        model, choices, own = result.model, result.choices, result.choice.rule
+        on_valid = evaluation.evaluate(model, choices, valid, tasks, batch_size, device)
+        on_test = evaluation.evaluate_test(model, choices, split, batch_size, device)
+        for rule, (_, logits) in on_test.items():
+            name = "test_logits" if rule == own else f"test_logits_{rule}"
+            np.save(partial / f"{name}.npy", logits, allow_pickle=False)
+        found = {"valid": on_valid[own][0], "test": on_test[own][0]}
         if split.has_unbiased:
             found["unbiased"], logits = evaluation.evaluate_unbiased(
-                result.model, split, batch_size, device
+                model, result.choice, split, batch_size, device
             )
             np.save(partial / "unbiased_logits.npy", logits, allow_pickle=False)
         if spec["train"]["keep_weights"]:
-            save_file(_weights(result.model), str(partial / "best.safetensors"))
+            _keep(result.choice, tasks, partial)
         evaluate_s = time.perf_counter() - clock_evaluate
         (partial / "spec.json").unlink()
         run = head | {
@@ -87,6 +96,15 @@ def train_cell(
                 "fields": len(split.schema.fields),
             },
             "metrics": found,
+            "selection": {
+                rule: {
+                    "epochs": dict(zip(tasks, choice.epochs, strict=True)),
+                    "epochs_run": choice.epochs_run,
+                    "stopped": choice.stopped,
+                    "metrics": {"valid": on_valid[rule][0], "test": on_test[rule][0]},
+                }
+                for rule, choice in choices.items()
+            },
             "best_epoch": result.best_epoch,
             "epochs_run": result.epochs_run,
             "stopped": result.stopped,
@@ -101,6 +119,7 @@ def train_cell(
             },
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             "parameters": count_parameters(result.model),
+            "diagnostics": result.diagnostics,
             "provenance": code,
             "environment": provenance.machine()
             | {
@@ -151,16 +170,12 @@ def _clear_partials(out: Path) -> None:
         shutil.rmtree(leftover)
 
 
-def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise StembenchError("train.device is cuda, but torch sees no GPU: use auto or cpu")
-    return torch.device(name)
+def _keep(choice: Choice, tasks: tuple[str, ...], folder: Path) -> None:
+    """best.safetensors, or best_<task>.safetensors where each task has its own checkpoint."""
+    names = ["best"] if choice.rule == "mean" else [f"best_{task}" for task in tasks]
+    for name, weights in zip(names, choice.weights, strict=False):
+        tensors = {key: tensor.cpu().contiguous() for key, tensor in weights.items()}
+        save_file(tensors, str(folder / f"{name}.safetensors"))
 
 
 def _device_name(device: torch.device) -> str:

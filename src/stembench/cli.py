@@ -142,12 +142,16 @@ def train(
     spec: Annotated[
         str | None, typer.Option(help="the resolved spec as JSON, in place of params.yaml's")
     ] = None,
+    tuned_file: Annotated[
+        Path | None,
+        typer.Option("--tuned", help="the outcome of `stembench tune`, whose values replace some"),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="torch threads")] = 1,
 ) -> None:
     """Train and evaluate one cell into results/SUITE/runs/DATASET/MODEL/SEED."""
-    import hashlib
-
+    from stembench import tuned
     from stembench.cell import train_cell
+    from stembench.params import Run
 
     if spec is not None and suite is None:
         raise StembenchError("--spec needs --suite, the folder of results the cell belongs to")
@@ -167,6 +171,8 @@ def train(
                 dataset, model, seed, suite,
             )  # fmt: skip
         spec = run_of.json
+        if chosen.protocol == "tuned" and tuned_file is None:
+            tuned_file = tuned.file(RESULTS / suite, dataset, model)
     assert suite is not None
     try:
         resolved = json.loads(spec)
@@ -175,17 +181,50 @@ def train(
         raise StembenchError(f"--spec is not the JSON of a run's spec: {error}") from None
     if not same:
         raise StembenchError("--spec is of another cell than the arguments name")
+    if (resolved["protocol"] == "tuned") != (tuned_file is not None):
+        raise StembenchError("--tuned is for suites with `protocol: tuned`, and needed there")
+    cell = Run(dataset, model, seed, spec)
+    search = None
+    if tuned_file is not None:
+        found = tuned.read(tuned_file)
+        cell, search = tuned.apply(cell, found), tuned.record(found)
     out = RESULTS / suite / "runs" / dataset / model / str(seed)
-    run = train_cell(
-        resolved,
-        hashlib.sha256(spec.encode()).hexdigest(),
-        suite,
-        SPLITS / dataset,
-        out,
-        threads,
-    )
+    run = train_cell(cell.spec, cell.sha256, suite, SPLITS / dataset, out, threads, search)
     aucs = "  ".join(f"{task} {m['auc']:.4f}" for task, m in run["metrics"]["test"].items())
     typer.echo(f"{out}: epoch {run['best_epoch']}, test AUC {aucs}")
+
+
+@app.command()
+def tune(
+    dataset: DatasetName,
+    model: Annotated[str, typer.Argument(help="a model of params.yaml", show_default=False)],
+    suite: SuiteName = None,
+    plan: Annotated[
+        str | None, typer.Option(help="the plan of the search as JSON, in place of params.yaml's")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="torch threads")] = 1,
+) -> None:
+    """Search a model's settings on the validation part into results/SUITE/tuned/DATASET."""
+    from stembench import tuned, tuning
+
+    if plan is None:
+        from stembench import params
+
+        settings = params.load()
+        chosen = settings.select(suite)
+        suite = chosen.name
+        _entry(dataset, settings)
+        if model not in settings.models:
+            raise StembenchError(f"unknown model {model!r}: one of {', '.join(settings.models)}")
+        plan = tuned.plan(settings, chosen, dataset, model)
+    if suite is None:
+        raise StembenchError("--plan needs --suite, the folder of results the search belongs to")
+    out = tuned.file(RESULTS / suite, dataset, model)
+    found = tuning.tune(plan, SPLITS / dataset, out, threads)
+    typer.echo(
+        f"{out}: trial {found.best + 1} of {found.trials} ({found.failed} failed), validation AUC "
+        f"{found.valid_auc:.4f}"
+    )
 
 
 @app.command()
@@ -221,32 +260,61 @@ def compare(
     ] = False,
 ) -> None:
     """Test the runs against each other and write the tables (CSV, Markdown, LaTeX)."""
-    from stembench import params
+    from stembench import params, tuned
     from stembench.compare import compare as run
     from stembench.report.tables import write_tables
 
     settings = params.load()
     chosen = settings.select(suite)
-    expected = [
-        {"dataset": r.dataset, "model": r.model, "seed": r.seed, "spec_sha256": r.sha256}
-        for r in params.expand(settings, chosen)
-    ]
     analysis = settings.analysis
     results = RESULTS / chosen.name
-    run(results, SPLITS, expected, analysis.reference, analysis.alpha, analysis.margin, partial)
+    expected = tuned.cells(settings, chosen, results)
+    run(
+        results, SPLITS, expected, analysis.reference, analysis.alpha, analysis.margin, partial,
+        {key: design.effects() for key, design in settings.designs_of(chosen).items()},
+        tuned.protocol(settings, chosen, results),
+    )  # fmt: skip
     write_tables(results)
     typer.echo(f"tables: {results / 'tables' / 'main.md'}")
+
+
+@app.command()
+def protocols(
+    series: Annotated[
+        str, typer.Argument(help="a series of analysis.protocols", show_default=False)
+    ],
+) -> None:
+    """Compare suites that differ in their settings: ranks by protocol, learning rate both ways."""
+    from stembench import params, tuned
+    from stembench.protocols import Member, compare_protocols
+    from stembench.report.protocols import write_protocols
+
+    settings = params.load()
+    analysis = settings.analysis
+    if series not in analysis.protocols:
+        known = ", ".join(analysis.protocols) or "none"
+        raise StembenchError(f"unknown series {series!r} of analysis.protocols: known: {known}")
+    members = [
+        Member(name, suite.protocol, RESULTS / name, tuned.cells(settings, suite, RESULTS / name))
+        for name, suite in ((n, settings.suites[n]) for n in analysis.protocols[series])
+    ]
+    out = RESULTS / series
+    compare_protocols(out, SPLITS, members, analysis.reference, analysis.alpha, analysis.margin)
+    for path in write_protocols(out):
+        typer.echo(str(path))
 
 
 @app.command()
 def report(suite: SuiteName = None) -> None:
     """Draw the figures and write the self-contained HTML report from the tables."""
     from stembench import params
+    from stembench.report.diagnostics import write_diagnostic_figures
     from stembench.report.figures import write_figures
     from stembench.report.html import write_report
 
     results = RESULTS / params.load().select(suite).name
     write_figures(results)
+    write_diagnostic_figures(results)
     typer.echo(f"report: {write_report(results)}")
 
 
@@ -285,6 +353,10 @@ def plan(
     speeds = plan_speed.calibrate(work, seconds) if calibrate else {}
     sizes = [(need, spec["train"]["batch_size"]) for need, spec in cells]
     print_plan(chosen.name, data, sizes, speeds, cores or os.cpu_count() or 1)
+    if chosen.protocol == "tuned":
+        typer.echo(
+            "Not counted: the searches of the protocol tuned, see its settings in params.yaml."
+        )
 
 
 @app.command(hidden=True)

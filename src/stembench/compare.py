@@ -11,15 +11,17 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from stembench import factors
 from stembench.errors import StembenchError
 from stembench.metrics import METRICS, evaluate_task
+from stembench.readings import Extras
 from stembench.runs import COST, Group, measure, number, read, require_complete
 from stembench.stats import holm, t_test, tost, two_way
 
@@ -50,6 +52,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("family", "p_adj", "p_tost", "verdict"),
     ),
     "cost": ("dataset", "model", "n_seeds", *COST),
+    "factors": factors.COLUMNS,
 }
 
 Rows = list[dict[str, Any]]
@@ -64,6 +67,7 @@ class Tables(NamedTuple):
     oracle: pd.DataFrame
     comparison: pd.DataFrame
     cost: pd.DataFrame
+    factors: pd.DataFrame
     inputs: dict[str, Any]
     summary: dict[str, dict[str, dict[str, float]]]
 
@@ -76,13 +80,16 @@ def compare(
     alpha: float,
     margin: float,
     partial: bool = False,
+    designs: Mapping[str, factors.Effects] | None = None,
+    protocol: dict[str, Any] | None = None,
 ) -> Tables:
     """Write the tables of a suite and return them.
 
     results: `results/<suite>`; splits: `data/splits`; expected: one dict a cell with dataset,
     model, seed and spec_sha256, in the suite's order; reference: the model compared with every
     other; alpha: level of the tests; margin: the AUC difference that does not matter; partial:
-    make the tables of the cells that are ok, and name the others in cells.csv and inputs.json.
+    make the tables of the cells that are ok, and name the others in cells.csv and inputs.json;
+    designs: the effects asked of each factor design; protocol: what the tables tell of it.
     Raises StembenchError, before writing anything, if a cell is not ok or a split cannot be read
     (unless partial), and if a data set is not run with the reference.
     """
@@ -97,6 +104,7 @@ def compare(
         require_complete(groups)
 
     rows: dict[str, Rows] = {name: [] for name in COLUMNS}
+    extras = Extras(COLUMNS["comparison"])
     for group in groups:
         measure(group)
         if not partial:
@@ -107,18 +115,22 @@ def compare(
         rows["metrics"] += metrics
         rows["oracle"] += _oracle(group, metrics)
         for part in group.parts:
-            rows["comparison"] += _comparison(group, part, reference, alpha, margin)
+            rows["comparison"] += against_reference(group, reference, alpha, margin, part)
         rows["cost"] += _cost(group)
+        rows["factors"] += factors.analyse(group, designs or {}, alpha)
+        extras.add(group, lambda again: against_reference(again, reference, alpha, margin))
         for cell in group.cells:
             cell.influences.clear()  # the next data set needs the memory
     frames = {name: pd.DataFrame(rows[name], columns=list(COLUMNS[name])) for name in COLUMNS}
     inputs = _inputs(results.name, groups)
     inputs |= {"reference": reference, "alpha": alpha, "margin": margin}
+    inputs |= {"protocol": protocol or {"name": "equal"}}
     tables = Tables(**frames, inputs=inputs, summary=_summary(rows["metrics"]))
 
     for name, frame in frames.items():
         text = frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
         _write(results / "tables" / f"{name}.csv", text)
+    extras.write(results / "tables", _write)
     _write(results / "tables" / "inputs.json", json.dumps(tables.inputs, indent=1) + "\n")
     summary = json.dumps(tables.summary, indent=1, sort_keys=True) + "\n"
     _write(results / "metrics.json", summary)
@@ -192,7 +204,9 @@ def _oracle(group: Group, metrics: Rows) -> Rows:
     return rows
 
 
-def _comparison(group: Group, part: str, reference: str, alpha: float, margin: float) -> Rows:
+def against_reference(
+    group: Group, reference: str, alpha: float, margin: float, part: str = "test"
+) -> Rows:
     """The reference against every other model on each task of a part; Holm over all of these."""
     rows_of = group.parts[part]
     rows: Rows = []

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stembench import tuned
 from stembench.errors import StembenchError
 from stembench.params import Params, Suite, expand
 
@@ -14,24 +15,27 @@ def overview(params: Params, suite: Suite, results: Path, splits: Path) -> str:
     """Suites, data sets, models, and the state of the suite's cells."""
     lines = ["suites"]
     for name, entry in params.suites.items():
-        cells = len(expand(params, entry))
+        count = len(expand(params, entry))
         mark = "*" if name == suite.name else " "
-        lines.append(f" {mark} {name}: {', '.join(entry.datasets)}; {cells} cells")
+        lines.append(f" {mark} {name}: {', '.join(entry.datasets)}; {count} cells")
     lines.append("data sets")
     for name in params.datasets:
         lines.append(f"   {name}: {_split(splits / name)}")
     lines.append("models")
     lines += [f"   {name}: {entry.class_}" for name, entry in params.models.items()]
     lines.append(f"cells of {suite.name} (done/all; + done, ~ made with other settings, . to do)")
-    runs = expand(params, suite)
-    width = max(len(run.model) for run in runs)
+    cells = tuned.cells(params, suite, results / suite.name)
+    width = max(len(cell["model"]) for cell in cells)
     for dataset in suite.datasets:
         lines.append(f"   {dataset}")
         for model in params.models_of(suite):
             marks = [
-                _state(results / suite.name / "runs" / dataset / model / str(run.seed), run.sha256)
-                for run in runs
-                if (run.dataset, run.model) == (dataset, model)
+                _state(
+                    results / suite.name / "runs" / dataset / model / str(cell["seed"]),
+                    cell["spec_sha256"],
+                )
+                for cell in cells
+                if (cell["dataset"], cell["model"]) == (dataset, model)
             ]
             done = sum(mark == "+" for mark in marks)
             lines.append(f"     {model:<{width}} {done}/{len(marks)} {''.join(marks)}")

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from stembench import params_models
+from stembench import params_models, params_objectives, params_protocols
 from stembench.errors import StembenchError
 from stembench.params_errors import explain
 from stembench.params_schema import Dataset, Params, Suite, Table, canonical
@@ -45,17 +45,20 @@ class Run:
 
 
 def resolve(params: Params, suite: Suite, dataset: str, model: str, seed: int) -> Run:
-    """One run's spec. Precedence, later wins: train < dataset < model < suite.
+    """One run's spec. Precedence, later wins: train < dataset < model < protocol < suite.
 
-    The same holds for constructor arguments: class default < args < dataset < model < suite; of
-    the common ones a model takes those that its constructor has.
+    The protocol is a layer where it is `released`. Where it is `tuned`, the values found replace
+    those given here (`tuned.apply`); as a suite that sets what is tuned is refused, they too stand
+    between model and suite. The same holds for constructor arguments: class default < args <
+    dataset < model < protocol < suite; of the common ones a model takes those that its constructor
+    has.
     """
     data, entry = params.datasets[dataset], params.models[model]
     train = params.train.model_dump()
     signature = params_models.signature(entry.class_)
     args = {name: argument.default for name, argument in signature.items()}
     args |= {key: value for key, value in params.args.items() if key in signature}
-    for layer in (data, entry, suite):
+    for layer in (data, entry, *params_protocols.layers(params, suite, model), suite):
         train |= layer.train.model_dump(exclude_unset=True)
         args |= {key: value for key, value in layer.args.items() if key in signature}
     spec = {
@@ -63,6 +66,7 @@ def resolve(params: Params, suite: Suite, dataset: str, model: str, seed: int) -
         "model": model,
         "class": entry.class_,
         "args": args,
+        "objective": params_objectives.resolve(params, suite, model),
         "train": train,
         "seed": seed,
         "protocol": suite.protocol,
@@ -164,6 +168,10 @@ def _cross_check(params: Params) -> list[str]:
         if dataset.expected is not None:
             fields = [f for role in dataset.table.fields.model_dump().values() for f in role]
             faults += _unknown(f"datasets.{name}.expected.ids", list(dataset.expected.ids), fields)
+    unknown = params_objectives.check(params)
+    if unknown:
+        return faults + unknown  # no run can be resolved
+    faults += params_objectives.check_combinations(params)
     for key, suite in params.suites.items():
         where = f"suites.{key}"
         if suite.name != key:
@@ -182,6 +190,20 @@ def _cross_check(params: Params) -> list[str]:
             )
         taken = [signatures[name] for name in chosen if name in signatures]  # unknown: told above
         faults += params_models.check(f"{where}.args", suite.args, taken)
+        faults += _check_tasks(params, suite, where)
+    return faults + params_protocols.check(params, signatures)
+
+
+def _check_tasks(params: Params, suite: Suite, where: str) -> list[str]:
+    """Models of a suite that cannot be trained on the tasks of one of its data sets."""
+    faults = []
+    for name in [name for name in suite.datasets if name in params.datasets]:
+        dataset = params.datasets[name]
+        for model in [model for model in params.models_of(suite) if model in params.models]:
+            spec = resolve(params, suite, name, model, 0).spec
+            tasks = list(dataset.table.tasks)
+            fault = params_models.check_tasks(spec["class"], spec["args"], tasks, dataset.nested)
+            faults += [f"{where}.models: {model} on {name}: {fault}"] if fault else []
     return faults
 
 

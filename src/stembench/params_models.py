@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from stembench.errors import StembenchError
 PACKAGE = Path(__file__).parent
 MODELS = PACKAGE / "models"
 SOURCES = PACKAGE / "data" / "sources"
-_NOT_MODELS = {"__init__", "layers"}
+_NOT_MODELS = {"__init__", "embeddings", "layers"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def signature(class_path: str) -> dict[str, Argument]:
     if not path.exists() or module in _NOT_MODELS:
         known = sorted(p.stem for p in MODELS.glob("*.py") if p.stem not in _NOT_MODELS)
         raise StembenchError(f"no model file {module}.py, one of {', '.join(known)}")
-    return _keywords(path, name, "__init__")
+    return keywords(path, name, "__init__")
 
 
 def check(where: str, args: dict[str, Any], signatures: list[dict[str, Argument]]) -> list[str]:
@@ -59,6 +60,37 @@ def check(where: str, args: dict[str, Any], signatures: list[dict[str, Argument]
     return faults
 
 
+def check_tasks(
+    class_path: str, args: dict[str, Any], tasks: Sequence[str], nested: bool
+) -> str | None:
+    """Why a model cannot be trained on those tasks, or None.
+
+    Read from the class's `required_tasks` (a number) and `requires_nested` (true, or the name of
+    the argument that makes it so where it is not zero), see models.layers.MultiTask.
+    """
+    name, found = class_path.split(".")[1], _requirements(class_path)
+    count, needs = found.get("required_tasks"), found.get("requires_nested", False)
+    if count not in (None, len(tasks)):
+        return f"{name} is defined for {count} tasks, and there are {len(tasks)}"
+    if (args[needs] if isinstance(needs, str) else needs) and not nested:
+        return f"{name} needs nested tasks: set `nested: true` there if {', '.join(tasks)} are"
+    return None
+
+
+@cache
+def _requirements(class_path: str) -> dict[str, Any]:
+    """Values that a model class gives to `required_tasks` and `requires_nested`."""
+    module, name = class_path.split(".")
+    nodes = ast.parse((MODELS / f"{module}.py").read_text()).body
+    found: dict[str, Any] = {}
+    for node in next(n.body for n in nodes if isinstance(n, ast.ClassDef) and n.name == name):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in ("required_tasks", "requires_nested"):
+                found[target.id] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    return found
+
+
 def check_source(dataset: str, kind: str, options: dict[str, Any]) -> list[str]:
     """Faults of a data set's `source.kind` and `source.options`."""
     where = f"datasets.{dataset}.source"
@@ -70,7 +102,7 @@ def check_source(dataset: str, kind: str, options: dict[str, Any]) -> list[str]:
         name: argument
         for function in ("generate", "leaks", "load")
         if _has(path, function)
-        for name, argument in _keywords(path, None, function).items()
+        for name, argument in keywords(path, None, function).items()
     }
     faults = check(f"{where}.options", options, [allowed])
     required = [name for name, argument in allowed.items() if argument.default is ...]
@@ -83,8 +115,13 @@ def _has(path: Path, function: str) -> bool:
     return any(isinstance(node, ast.FunctionDef) and node.name == function for node in nodes)
 
 
-def _keywords(path: Path, class_name: str | None, function: str) -> dict[str, Argument]:
-    """Keyword-only arguments of a function, or of a class's method, in a source file."""
+def keywords(
+    path: Path, class_name: str | None, function: str, required: bool = False
+) -> dict[str, Argument]:
+    """Keyword-only arguments of a function, or of a class's method, in a source file.
+
+    required: a class may have arguments without a default (`...`).
+    """
     body: list[ast.stmt] = ast.parse(path.read_text()).body
     if class_name is not None:
         classes = [node for node in body if isinstance(node, ast.ClassDef)]
@@ -93,7 +130,7 @@ def _keywords(path: Path, class_name: str | None, function: str) -> dict[str, Ar
             names = ", ".join(node.name for node in classes if _keyword_init(node))
             raise StembenchError(f"no class {class_name} in {path.name}, one of {names}")
         body = found[0].body
-    if class_name is not None and not _keyword_init(found[0]):
+    if class_name is not None and path.parent == MODELS and not _keyword_init(found[0]):
         raise StembenchError(
             f"{class_name} of {path.name} is no model: its constructor must take "
             f"(self, schema, *, keyword arguments)"
@@ -107,7 +144,7 @@ def _keywords(path: Path, class_name: str | None, function: str) -> dict[str, Ar
         if argument.annotation is None:
             raise StembenchError(f"{path.name}: {argument.arg} of {function}() has no annotation")
         value = ... if default is None else _plain(ast.literal_eval(default))
-        if default is None and class_name is not None:
+        if default is None and class_name is not None and not required:
             raise StembenchError(f"{path.name}: {argument.arg} of {class_name} has no default")
         result[argument.arg] = Argument(ast.unparse(argument.annotation), value)
     return result
@@ -126,6 +163,8 @@ def _plain(value: Any) -> Any:
 
 def _type_fault(name: str, annotation: str, value: Any) -> str | None:
     """What is wrong with a value for an annotation, or None."""
+    if annotation == "Tables":  # of objectives.gradients
+        annotation = "Literal['weighted', 'sum']"
     branches = _branches(annotation)
     if len(branches) > 1:
         if value is None and "None" in branches:
@@ -163,6 +202,12 @@ def _type_fault(name: str, annotation: str, value: Any) -> str | None:
         if name == "correlation" and not -1 <= value <= 1:
             return f"must lie in [-1, 1], not {value!r}"
         return None
+    if annotation == "Mapping[str, float]":
+        good = isinstance(value, dict) and all(
+            isinstance(v, int | float) and not isinstance(v, bool) and 0 < v < math.inf
+            for v in value.values()
+        )
+        return None if good else f"must map tasks to numbers above 0, not {value!r}"
     if annotation == "list[str]":
         good = isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
         return None if good else f"must be a list of texts, not {value!r}"

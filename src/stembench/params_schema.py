@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from stembench.errors import StembenchError
+from stembench.params_tuning import Factors, Space, Tuning
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -27,10 +28,12 @@ class Strict(BaseModel):
 
 
 class Select(Strict):
-    """Which epoch's weights are kept: the best validation `metric`, `over` the tasks."""
+    """Which epoch's weights are kept: the best validation `metric`, as the mean `over` the tasks or
+    task by task; `both`: train on until either rule has stopped, and read the test part by both."""
 
     metric: Literal["auc"]
-    over: Literal["mean"]
+    over: Literal["mean", "task"]
+    both: bool
 
 
 class Train(Strict):
@@ -46,6 +49,7 @@ class Train(Strict):
     precision: Literal["float32"]
     device: Literal["auto", "cpu", "cuda"]
     select: Select
+    diagnostics: bool
     keep_weights: bool
 
 
@@ -292,11 +296,17 @@ class Expected(Strict):
 
 
 class Dataset(Strict):
-    """A data set: where it comes from, what is taken of it, how it is split."""
+    """A data set: where it comes from, what is taken of it, how it is split.
+
+    `nested`: the tasks are a chain in their order, a positive label implying one of the task before
+    (a funnel: click, cart, purchase). Models that need it run only where it is declared, and check
+    the training labels.
+    """
 
     source: Source
     table: Table
     split: Split
+    nested: bool = False
     train: PartialTrain = PartialTrain()
     args: dict[str, Any] = {}
     expected: Expected | None = None
@@ -317,22 +327,54 @@ class Dataset(Strict):
         return canonical(self.model_dump(include={"source", "table", "split"}))
 
 
+class Objective(Strict):
+    """How the tasks' losses become one gradient: `class` is `<module>.<Class>` in objectives."""
+
+    class_: str = Field(alias="class", pattern=r"^[a-z][a-z0-9_]*\.[A-Za-z]\w*$")
+    args: dict[str, Any] = {}
+
+
 class Model(Strict):
     """An architecture: `class` is `<module>.<Class>` in stembench.models."""
 
     class_: str = Field(alias="class", pattern=r"^[a-z][a-z0-9_]*\.[A-Za-z]\w*$")
+    objective: Name | None = None
     args: dict[str, Any] = {}
     train: PartialTrain = PartialTrain()
+    tune: Space = Space()
+
+
+class Published(Strict):
+    """Settings that a model was published with, and where they stand."""
+
+    source: str | None = None
+    train: PartialTrain = PartialTrain()
+    args: dict[str, Any] = {}
+
+
+class Released(Published):
+    """The settings shared by all published models, and what each has of its own."""
+
+    source: str
+    models: dict[Name, Published] = Field(min_length=1)
+
+
+class Protocols(Strict):
+    """What a suite's `protocol` stands for, where it is not told by the other sections."""
+
+    released: Released | None = None
 
 
 class Suite(Strict):
-    """A grid of data sets × models × seeds."""
+    """A grid of data sets × models × seeds. `models: all` are the entries without an `objective` of
+    their own."""
 
     name: Name
     datasets: list[Name] = Field(min_length=1)
     models: Literal["all"] | list[Name]
     seeds: Positive | Annotated[list[Seed], Field(min_length=1)]
-    protocol: Literal["equal"] = "equal"
+    protocol: Literal["released", "equal", "tuned"] = "equal"
+    objective: Name | None = None
     train: PartialTrain = PartialTrain()
     args: dict[str, Any] = {}
 
@@ -343,6 +385,8 @@ class Analysis(Strict):
     reference: Name
     alpha: Fraction
     margin: float = Field(gt=0, lt=1)
+    factors: dict[Name, Factors] = {}
+    protocols: dict[Name, list[Name]] = {}
 
 
 class Params(Strict):
@@ -355,7 +399,10 @@ class Params(Strict):
     train: Train
     args: dict[str, Any] = {}
     datasets: dict[Name, Dataset]
+    objectives: dict[Name, Objective]
     models: dict[Name, Model]
+    tuning: Tuning | None = None
+    protocols: Protocols = Protocols()
     analysis: Analysis
 
     def select(self, name: str | None = None) -> Suite:
@@ -370,7 +417,26 @@ class Params(Strict):
         return self.suites[name]
 
     def models_of(self, suite: Suite) -> list[str]:
-        return list(self.models) if suite.models == "all" else list(suite.models)
+        if suite.models == "all":
+            return [name for name, model in self.models.items() if model.objective is None]
+        return list(suite.models)
+
+    def objective_name(self, suite: Suite, model: str) -> str:
+        """Precedence, later wins: equal < model < suite."""
+        return suite.objective or self.models[model].objective or "equal"
+
+    def objective_of(self, suite: Suite, model: str) -> Objective:
+        """The entry of `objectives` that a model is trained with."""
+        return self.objectives[self.objective_name(suite, model)]
+
+    def designs_of(self, suite: Suite) -> dict[str, Factors]:
+        """The factor designs all of whose models the suite runs; those over selection rules
+        (`stem@task`) only where its runs are read by both."""
+        read = set(self.models_of(suite))
+        select = suite.train.select or self.train.select
+        if select.both:
+            read |= {f"{model}@{rule}" for model in read for rule in ("mean", "task")}
+        return {k: d for k, d in self.analysis.factors.items() if read.issuperset(d.models)}
 
     def seeds_of(self, suite: Suite) -> list[int]:
         return self.seeds[: suite.seeds] if isinstance(suite.seeds, int) else list(suite.seeds)

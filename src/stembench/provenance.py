@@ -19,9 +19,16 @@ TRAINING_SOURCES = (
     "data/batches.py",
     "data/schema.py",
     "data/splits.py",
+    "device.py",
+    "diagnostics.py",
     "evaluation.py",
     "metrics.py",
+    "models/embeddings.py",
     "models/layers.py",
+    "objectives/__init__.py",
+    "objectives/base.py",
+    "objectives/shared.py",
+    "selection.py",
     "training.py",
 )
 #: Files whose change can change a split, besides its source's own file.
@@ -49,7 +56,11 @@ SPLIT_SOURCES = (
 )
 #: Files whose change can change the tables, and the report made from them.
 COMPARISON_SOURCES = tuple(
-    PACKAGE / name for name in ("compare.py", "metrics.py", "runs.py", "stats.py")
+    PACKAGE / name
+    for name in (
+        *("compare.py", "factors.py", "metrics.py", "readings.py", "runs.py", "stats.py"),
+        "tuned.py",
+    )
 )
 REPORT_SOURCES = tuple(
     sorted(path for path in (PACKAGE / "report").iterdir() if path.suffix in (".py", ".j2"))
@@ -69,10 +80,20 @@ def split_sources(kind: str) -> list[Path]:
     return [PACKAGE / name for name in (*SPLIT_SOURCES, f"data/sources/{kind}.py")]
 
 
-def training_sources(class_path: str) -> list[Path]:
-    """Source files a run of `<module>.<Class>` depends on."""
-    module = class_path.split(".")[0]
-    return [PACKAGE / name for name in (*TRAINING_SOURCES, f"models/{module}.py")]
+def training_sources(class_path: str, objective: str) -> list[Path]:
+    """Source files a run of the model and the objective, both `<module>.<Class>`, depends on."""
+    module, method = class_path.split(".")[0], objective.split(".")[0]
+    own = [f"models/{module}.py", f"objectives/{method}.py"]
+    if method == "gradients":
+        own.append("objectives/solvers.py")
+    return [PACKAGE / name for name in (*TRAINING_SOURCES, *own)]
+
+
+def tuning_sources(class_path: str, objective: str) -> list[Path]:
+    """Source files that a search depends on: those of a run, less its test."""
+    evaluating = {PACKAGE / "cell.py", PACKAGE / "evaluation.py"}
+    trained = [path for path in training_sources(class_path, objective) if path not in evaluating]
+    return [*trained, PACKAGE / "tuning.py"]
 
 
 def sha256_file(path: Path) -> str:
@@ -89,7 +110,7 @@ def sha256_files(paths: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
-def code(class_path: str) -> dict[str, Any]:
+def code(class_path: str, objective: str) -> dict[str, Any]:
     """Git commit and state, lock file and source files of a run; None where there is no git."""
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain", "--untracked-files=no")
@@ -98,7 +119,7 @@ def code(class_path: str) -> dict[str, Any]:
         "git_commit": commit,
         "git_dirty": None if status is None else bool(status),
         "lock_sha256": sha256_file(lock) if lock.exists() else None,
-        "source_sha256": sha256_files(training_sources(class_path)),
+        "source_sha256": sha256_files(training_sources(class_path, objective)),
     }
 
 
@@ -114,10 +135,14 @@ def machine() -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write sorted JSON through a temporary file; NaN is refused (ValueError)."""
-    text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    write_text(path, json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file as a whole, so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8", newline="\n")
     temporary.replace(path)
 
 

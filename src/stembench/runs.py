@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ class Cell:
     """One expected run.
 
     run: its run.json, checked where the status is ok; run_sha256: the sha256 of that file, empty if
-    there is none; influences: by part, (T, G), see `stats.user_influence`, filled by `measure`.
+    there is none; influences: by part, (T, G), see `stats.user_influence`, filled by `measure`;
+    logits: file of the test logits that the metrics are of.
     """
 
     dataset: str
@@ -53,6 +54,7 @@ class Cell:
     run_sha256: str = ""
     run: dict[str, Any] = field(default_factory=dict)
     influences: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    logits: str = "test_logits.npy"
 
     @property
     def id(self) -> str:
@@ -121,6 +123,29 @@ def read(results: Path, splits: Path, expected: list[dict[str, Any]], partial: b
     return list(groups.values())
 
 
+def rules(cell: Cell) -> list[str]:
+    """The selection rules that a sound run was read by, its suite's own first."""
+    found = list(cell.run.get("selection", {}))
+    own = cell.run["spec"]["train"]["select"]["over"] if found else ""
+    return sorted(found, key=lambda rule: rule != own)
+
+
+def read_by(group: Group, rule: str) -> Group:
+    """The same group with the sound runs' metrics and logits by a rule that all were read by.
+
+    Of the test part alone: the unbiased one is read by the suite's own rule only.
+    """
+    cells = []
+    for cell in group.cells:
+        if cell.status == "ok":
+            run = cell.run | {"metrics": cell.run["selection"][rule]["metrics"]}
+            own = rules(cell)[0] == rule
+            name = "test_logits.npy" if own else f"test_logits_{rule}.npy"
+            cell = replace(cell, run=run, logits=name, influences={})
+        cells.append(cell)
+    return replace(group, cells=cells, parts={"test": group.parts["test"]})
+
+
 def measure(group: Group) -> None:
     """Fill the influences of the sound cells; one whose logits give another AUC is damaged.
 
@@ -181,6 +206,12 @@ def _status(cell: Cell, group: Group) -> str:
             for task in group.tasks:
                 for metric in METRICS:
                     cell.metric(part, task, metric)
+        for rule in rules(cell):
+            reading = cell.run["selection"][rule]
+            for task in group.tasks:
+                number(reading["epochs"][task])
+                for metric in METRICS:
+                    number(reading["metrics"]["test"][task][metric])
         for column in COST:
             cell.cost(column)
     except (OSError, ValueError, KeyError, TypeError):
@@ -193,8 +224,9 @@ def _influence(
 ) -> NDArray[np.float64] | None:
     """(T, G), or None if the logits cannot be read or are not those that run.json reports."""
     labels, users = part.labels, part.users
+    file = cell.logits if name == "test" else f"{name}_logits.npy"
     try:
-        logits = np.load(cell.path / f"{name}_logits.npy", mmap_mode="r", allow_pickle=False)
+        logits = np.load(cell.path / file, mmap_mode="r", allow_pickle=False)
         if logits.dtype != np.float32 or logits.shape != labels.shape:
             return None
         measured = [user_influence(labels[:, t], z, users) for t, z in enumerate(logits.T)]

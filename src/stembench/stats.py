@@ -122,3 +122,14 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.empty_like(raw)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps * filled[order]), 1.0)
     return np.where(np.isnan(raw), np.nan, adjusted)
+
+
+def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
+    """P values (m,) adjusted for the false discovery rate; NaN as in `holm`."""
+    raw = np.asarray(p, dtype=np.float64)
+    filled = np.where(np.isnan(raw), 1.0, raw)
+    order = np.argsort(filled, kind="stable")[::-1]
+    ranks = np.arange(len(raw), 0, -1)
+    adjusted = np.empty_like(raw)
+    adjusted[order] = np.minimum.accumulate(np.minimum(len(raw) / ranks * filled[order], 1.0))
+    return np.where(np.isnan(raw), np.nan, adjusted)

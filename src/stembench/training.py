@@ -9,39 +9,60 @@ import csv
 import importlib
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from stembench import metrics
+from stembench import metrics, objectives
 from stembench.data.batches import Batches, stream
 from stembench.data.schema import Schema
 from stembench.data.splits import Part
+from stembench.diagnostics import Diagnostics
 from stembench.errors import StembenchError
-from stembench.models.layers import EmbeddingBank
+from stembench.models.layers import EmbeddingBank, require_nested
+from stembench.objectives import bce
 from stembench.progress import Progress
+from stembench.selection import Choice, Rule, Selection, Weights
+
+__all__ = ["Fit", "bce", "build", "fit", "predict"]
 
 logger = logging.getLogger(__name__)
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Outcome of `fit`; the model holds the weights of `best_epoch` (1-based)."""
+    """Outcome of `fit`.
+
+    choices: what each selection rule kept, the suite's own first; the model holds its weights of
+    `best_epoch` (1-based). diagnostics: for run.json, None where they are switched off.
+    """
 
     model: nn.Module
-    best_epoch: int
+    choices: dict[Rule, Choice]
     epochs_run: int
-    stopped: Literal["early", "max_epochs"]
     seconds: float
     samples_per_s: float
+    diagnostics: dict[str, Any] | None
+
+    @property
+    def choice(self) -> Choice:
+        """Of the suite's own rule."""
+        return next(iter(self.choices.values()))
+
+    @property
+    def best_epoch(self) -> int:
+        """The last epoch that weights are kept from."""
+        return self.choice.best_epoch
+
+    @property
+    def stopped(self) -> str:
+        """Why the suite's own rule ended: early or max_epochs."""
+        return self.choice.stopped
 
 
 def build(schema: Schema, spec: dict[str, Any]) -> nn.Module:
@@ -52,12 +73,6 @@ def build(schema: Schema, spec: dict[str, Any]) -> nn.Module:
         torch.manual_seed(stream(spec["seed"], "init").initial_seed())
         model: nn.Module = architecture(schema, **spec["args"])
     return model
-
-
-def bce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum over tasks of the mean binary cross entropy; both (B, T)."""
-    losses = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    return losses.mean(0).sum()
 
 
 def predict(model: nn.Module, batches: Batches) -> NDArray[np.float32]:
@@ -76,28 +91,37 @@ def fit(
     history: Path,
     device: torch.device,
 ) -> Fit:
-    """Train until the validation AUC, averaged over tasks, is no better for `patience` epochs.
+    """Train until the selection rules find no better validation AUC for `patience` epochs.
 
-    Adam on the summed cross entropy plus (lambda / 2) ||E||^2 over the embedding tables, whose
+    Adam on the objective's gradient plus (lambda / 2) ||E||^2 over the embedding tables, whose
     gradient lambda * E is added before the clip, as automatic differentiation would. A line per
-    epoch goes to `history` (CSV) at once, so that a running cell can be watched. Raises
-    StembenchError when the loss is not finite.
+    epoch goes to `history` (CSV) at once, so that a running cell can be watched; diagnostics go to
+    diagnostics.csv beside it. Raises StembenchError when the loss is not finite, the objective
+    makes no sense for the model, or the model needs nested labels and they are not.
     """
     settings, seed = spec["train"], spec["seed"]
     model = build(schema, spec).to(device)
+    require_nested(model, schema, train.labels)
     tables = [m.weight for m in model.modules() if isinstance(m, EmbeddingBank)]
     parameters = list(model.parameters())
     optimizer = torch.optim.Adam(parameters, lr=settings["lr"], fused=True)
     batches = Batches(train, settings["batch_size"], device)
     holdout = Batches(valid, 4 * settings["batch_size"], device)
+    objective = objectives.build(spec, schema.tasks, model, batches.fields[:64])
+    selection = Selection(settings["select"], settings["patience"], schema.num_tasks)
+    diagnostics = None
+    if settings["diagnostics"]:
+        diagnostics = Diagnostics(schema, model, batches, seed, history.parent / "diagnostics.csv")
     order = stream(seed, "batches")
     torch.manual_seed(stream(seed, "dropout").initial_seed())
-    loss_of: Loss = getattr(model, "loss", bce)
 
-    best_auc, best_epoch, best_weights = -np.inf, 0, None
+    def snapshot() -> Weights:
+        return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
     started, trained_s, epoch = time.perf_counter(), 0.0, 0
     columns = ["epoch", "time", "seconds", "samples_per_s", "train_loss", "valid_auc"]
     columns += [f"valid_auc_{task}" for task in schema.tasks]
+    columns += [f"weight_{task}" for task in schema.tasks if objective.weighs]
     with history.open("w", newline="") as file, Progress(settings["epochs"], len(batches)) as bar:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
@@ -107,13 +131,13 @@ def fit(
             model.train()
             total = torch.zeros((), device=device)
             for fields, labels in batches.shuffled(order):
-                loss = loss_of(model(fields), labels)
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss = objective.backward(fields, labels)
                 _add_l2(tables, settings["embedding_l2"])
                 nn.utils.clip_grad_norm_(parameters, settings["clip_norm"])
                 optimizer.step()
-                total += loss.detach() * len(labels)  # summed on the device: no wait per step
+                objective.after_step(fields, labels)
+                total += loss * len(labels)  # summed on the device: no wait per step
                 bar.step(len(labels))
             train_loss = total.item() / len(train)
             if not np.isfinite(train_loss):
@@ -128,26 +152,29 @@ def fit(
             seconds = time.perf_counter() - begun
             trained_s += trained
             rate = len(train) / trained  # of training alone; `seconds` has the validation too
+            weights = objective.end_epoch()
+            if diagnostics:  # before the row: who sees the epoch finds all of it
+                diagnostics.epoch(epoch)
             writer.writerow(
                 [epoch, f"{time.time():.3f}", f"{seconds:.4f}", f"{rate:.1f}"]
                 + [repr(value) for value in (train_loss, auc, *map(float, aucs))]
+                + [repr(value) for value in weights.values()]
             )
             file.flush()
             bar.epoch(epoch, train_loss, auc, rate)
-            if auc > best_auc:
-                best_auc, best_epoch = auc, epoch
-                best_weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
-            elif epoch - best_epoch >= settings["patience"]:
+            if selection.update(epoch, aucs, snapshot):
                 break
-    assert best_weights is not None  # epochs >= 1, and a NaN AUC is refused by metrics.auc
-    model.load_state_dict(best_weights)
+    seconds = time.perf_counter() - started
+    choices = selection.choices()
+    choice = next(iter(choices.values()))
+    model.load_state_dict(choice.weights[int(np.argmax(choice.epochs))])
     return Fit(
         model=model,
-        best_epoch=best_epoch,
+        choices=choices,
         epochs_run=epoch,
-        stopped="early" if epoch - best_epoch >= settings["patience"] else "max_epochs",
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         samples_per_s=epoch * len(train) / trained_s,
+        diagnostics=diagnostics.summary(choice, objective, optimizer) if diagnostics else None,
     )
 
 

@@ -1,120 +1,95 @@
-"""Each architecture against a straight-line computation of its equations, in float64."""
+"""Shared-bottom and mixture models against a straight-line computation of their equations."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from stembench.data.schema import PADDING
-from stembench.models.layers import EmbeddingBank
+from stembench.models.cgc import CGC
+from stembench.models.me_mmoe import MultiEmbeddingMMoE
+from stembench.models.me_ple import MultiEmbeddingPLE
+from stembench.models.me_shared_bottom import MultiEmbeddingSharedBottom
 from stembench.models.mmoe import MMoE
+from stembench.models.omoe import OMoE
 from stembench.models.ple import PLE
 from stembench.models.shared_bottom import SharedBottom
 from stembench.models.single_task import SingleTask
-from stembench.models.stem import STEM
-from tests.conftest import make_fields, make_schema
-
-SCHEMA = make_schema(2)
-FIELDS = make_fields(SCHEMA, 40, seed=4)
-DIM = 3
-MIXTURE = {"expert_units": [6, 5], "gate_units": [4], "tower_units": [4], "embedding_dim": DIM}
-BOTTOM = {"bottom_units": [6, 5], "tower_units": [4], "embedding_dim": DIM}
+from tests.models.oracle import BOTTOM, MIXTURE, T, check, lookup, mix, mlp, prepared, towers
 
 
-def prepared(architecture: type[nn.Module], **kwargs: object) -> nn.Module:
-    torch.manual_seed(2)
-    network = architecture(SCHEMA, **kwargs).double()
-    for parameter in network.parameters():
-        nn.init.normal_(parameter, std=0.6)
-    return network
+def test_single_task() -> None:
+    n = prepared(SingleTask, **BOTTOM)
+    check(n, towers(n, [mlp(n.bottoms[t], x) for t, x in enumerate(lookup(n.embeddings))]))
 
 
-def lookup(bank: EmbeddingBank) -> list[np.ndarray]:
-    """Per copy the concatenated field vectors, row by row and field by field."""
-    weight = bank.weight.detach().numpy()
-    copies: list[list[np.ndarray]] = [[] for _ in range(bank.copies)]
-    for row in FIELDS:
-        vectors, column, offset = [], 0, 0
-        for field in SCHEMA.fields:
-            ids = [i for i in row[column : column + field.columns] if i != PADDING]
-            vectors.append(np.mean([weight[offset + i] for i in ids], axis=0))
-            column, offset = column + field.columns, offset + field.size
-        for copy in range(bank.copies):
-            copies[copy].append(np.concatenate([v[copy * DIM : (copy + 1) * DIM] for v in vectors]))
-    return [np.stack(rows) for rows in copies]
+def test_single_task_with_several_bottoms() -> None:
+    n = prepared(SingleTask, **BOTTOM, bottoms_per_task=3, gate_units=[4])
+    hidden = [
+        mix(n.gates[t], x, [mlp(bottom, x) for bottom in n.bottoms[t]])
+        for t, x in enumerate(lookup(n.embeddings))
+    ]
+    check(n, towers(n, hidden))
 
 
-def mlp(network: nn.Sequential, x: np.ndarray, last_linear: bool = False) -> np.ndarray:
-    linears = [m for m in network if isinstance(m, nn.Linear)]
-    for index, layer in enumerate(linears):
-        x = x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
-        if not (last_linear and index == len(linears) - 1):
-            x = np.maximum(x, 0)
-    return x
+def test_shared_bottom() -> None:
+    n = prepared(SharedBottom, **BOTTOM)
+    check(n, towers(n, [mlp(n.bottom, lookup(n.embeddings)[0])] * T))
 
 
-def mix(gate: nn.Module, x: np.ndarray, outputs: list[np.ndarray]) -> np.ndarray:
-    scores = np.exp(mlp(gate.mlp, x, last_linear=True))
-    weights = scores / scores.sum(1, keepdims=True)
-    return sum(weights[:, [i]] * output for i, output in enumerate(outputs))
-
-
-def compute_single_task(n: nn.Module) -> np.ndarray:
-    xs = lookup(n.embeddings)
-    return np.hstack([mlp(n.towers[t], mlp(n.bottoms[t], xs[t]), True) for t in range(2)])
-
-
-def compute_shared_bottom(n: nn.Module) -> np.ndarray:
-    hidden = mlp(n.bottom, lookup(n.embeddings)[0])
-    return np.hstack([mlp(tower, hidden, True) for tower in n.towers])
-
-
-def compute_mmoe(n: nn.Module) -> np.ndarray:
+def test_mmoe() -> None:
+    n = prepared(MMoE, **MIXTURE, num_experts=3)
     (x,) = lookup(n.embeddings)
     outputs = [mlp(expert, x) for expert in n.experts]
-    return np.hstack([mlp(n.towers[t], mix(n.gates[t], x, outputs), True) for t in range(2)])
+    check(n, towers(n, [mix(n.gates[t], x, outputs) for t in range(T)]))
 
 
-def compute_ple(n: nn.Module) -> np.ndarray:
-    (shared,) = lookup(n.embeddings)
-    xs = [shared, shared]
-    for layer in n.layers:
+def test_omoe() -> None:
+    n = prepared(OMoE, **MIXTURE, num_experts=3)
+    (x,) = lookup(n.embeddings)
+    check(n, towers(n, [mix(n.gate, x, [mlp(expert, x) for expert in n.experts])] * T))
+
+
+def test_cgc() -> None:
+    n = prepared(CGC, **MIXTURE, num_shared_experts=2, num_specific_experts=2)
+    (x,) = lookup(n.embeddings)
+    outputs = [[mlp(e, x) for e in [*n.specific[t], *n.shared]] for t in range(T)]
+    check(n, towers(n, [mix(n.gates[t], x, outputs[t]) for t in range(T)]))
+
+
+@pytest.mark.parametrize("architecture", [PLE, MultiEmbeddingPLE])
+@pytest.mark.parametrize("sees", ["all", "shared"])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_ple(architecture, sees: str, layers: int) -> None:
+    sizes = {"num_shared_experts": 2, "num_specific_experts": 2, "num_layers": layers}
+    n = prepared(architecture, **MIXTURE, **sizes, shared_gate=sees)
+    *xs, shared = lookup(n.embeddings)
+    assert len(xs) == (0 if architecture is PLE else T)
+    xs = xs or [shared] * T
+    for index, layer in enumerate(n.layers):
         common = [mlp(expert, shared) for expert in layer.shared]
-        own = [[mlp(e, xs[t]) for e in layer.specific[t]] for t in range(2)]
-        xs = [mix(layer.gates[t], xs[t], own[t] + common) for t in range(2)]
-        if layer.shared_gate is not None:
-            shared = mix(layer.shared_gate, shared, own[0] + own[1] + common)
-    return np.hstack([mlp(n.towers[t], xs[t], True) for t in range(2)])
+        own = [[mlp(e, xs[t]) for e in layer.specific[t]] for t in range(T)]
+        xs = [mix(layer.gates[t], xs[t], own[t] + common) for t in range(T)]
+        if index < layers - 1:
+            seen = own[0] + own[1] + own[2] + common if sees == "all" else common
+            shared = mix(layer.shared_gate, shared, seen)
+    check(n, towers(n, xs))
 
 
-def compute_stem(n: nn.Module) -> np.ndarray:
-    first, second, shared = lookup(n.embeddings)
-    every = [mlp(e, x) for t, x in enumerate((first, second)) for e in n.specific[t]]
-    every += [mlp(e, shared) for e in n.shared]
-    mixed = [mix(n.gates[t], x + shared, every) for t, x in enumerate((first, second))]
-    return np.hstack([mlp(n.towers[t], mixed[t], True) for t in range(2)])
+def test_multi_embedding_shared_bottom() -> None:
+    n = prepared(MultiEmbeddingSharedBottom, **BOTTOM)
+    xs = lookup(n.embeddings)
+    assert len(xs) == T + 1
+    check(n, towers(n, [sum(mlp(b, x) for b, x in zip(n.bottoms, xs, strict=True)) / (T + 1)] * T))
 
 
-@pytest.mark.parametrize(
-    ("architecture", "kwargs", "compute"),
-    [
-        (SingleTask, BOTTOM, compute_single_task),
-        (SharedBottom, BOTTOM, compute_shared_bottom),
-        (MMoE, MIXTURE | {"num_experts": 3}, compute_mmoe),
-        (PLE, MIXTURE | {"num_shared_experts": 2, "num_specific_experts": 2}, compute_ple),
-        (PLE, MIXTURE | {"num_shared_experts": 2, "num_layers": 3}, compute_ple),
-        (STEM, MIXTURE | {"num_shared_experts": 2, "num_specific_experts": 2}, compute_stem),
-    ],
-    ids=["single_task", "shared_bottom", "mmoe", "ple", "ple-3-layers", "stem"],
-)
-def test_forward_equals_the_equations(architecture, kwargs, compute) -> None:
-    network = prepared(architecture, **kwargs)
-    logits = network(torch.from_numpy(FIELDS)).detach().numpy()
-    np.testing.assert_allclose(logits, compute(network), rtol=0, atol=1e-10)
+def test_multi_embedding_mmoe() -> None:
+    n = prepared(MultiEmbeddingMMoE, **MIXTURE, num_experts=6)
+    xs = lookup(n.embeddings)
+    outputs = [mlp(n.experts[i], xs[table]) for i, table in enumerate([0, 1, 2, 3, 0, 1])]
+    check(n, towers(n, [mix(gate, np.mean(xs, axis=0), outputs) for gate in n.gates]))
 
 
-def test_a_last_layer_has_no_shared_gate() -> None:
-    network = prepared(PLE, num_layers=2, **MIXTURE)
-    assert [layer.shared_gate is None for layer in network.layers] == [False, True]
+@pytest.mark.parametrize("architecture", [PLE, MultiEmbeddingPLE])
+def test_a_last_layer_has_no_shared_gate(architecture) -> None:
+    network = prepared(architecture, num_layers=2, **MIXTURE)
+    assert [hasattr(layer, "shared_gate") for layer in network.layers] == [True, False]

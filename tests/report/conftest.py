@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+
+from stembench.factors import COLUMNS
 
 MODELS = ("single_task", "shared_bottom", "mmoe", "ple", "stem")
 DATASETS = {
@@ -166,6 +169,23 @@ def _histories(root: Path, runs: pd.DataFrame) -> None:
         pd.DataFrame(rows).to_csv(folder / "history.csv", index=False)
 
 
+def _factors(datasets: dict[str, tuple[str, ...]], seeds: int) -> pd.DataFrame:
+    """Two effects and an interaction per task, the second effect without numbers."""
+    effects = (("gate", "a - b", 0.004, 0.01), ("input", "c - d", math.nan, math.nan),
+               ("gate × input", "(a - b at c) - (a - b at d)", -0.0002, 0.7))  # fmt: skip
+    rows = [
+        (
+            *(d, task, "auc", "gates", effect, words, "+1 stem -1 mmoe", seeds, delta),
+            *(0.0004, 0.0005, 0.0006, 7.5, delta - 0.0014, delta + 0.0014, p / 2, p / 3),
+            *(f"factors:{d}", p),
+        )
+        for d, tasks in datasets.items()
+        for task in tasks
+        for effect, words, delta, p in effects
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
 def generate(
     root: Path,
     datasets: dict[str, tuple[str, ...]] | None = None,
@@ -176,6 +196,8 @@ def generate(
     alpha: float = 0.05,
     margin: float = 1e-3,
     histories: bool = False,
+    protocol: dict[str, object] | None = None,
+    factors: bool = False,
 ) -> Path:
     """Write `root` (results/<suite>) with tables, inputs.json and, if wanted, histories.
 
@@ -249,6 +271,7 @@ def generate(
                 "peak_memory_mb",
             ],
         ),
+        "factors": _factors(datasets if factors else {}, len(seeds)),
     }
     folder = root / "tables"
     folder.mkdir(parents=True)
@@ -278,6 +301,7 @@ def generate(
         "reference": "stem",
         "alpha": alpha,
         "margin": margin,
+        "protocol": protocol or {"name": "equal"},
     }
     (folder / "inputs.json").write_text(json.dumps(inputs))
     if histories:

@@ -60,9 +60,11 @@ def test_golden(make_results: Make, name: str) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
-def test_returns_the_four_files(make_results: Make) -> None:
+def test_returns_the_files(make_results: Make) -> None:
     paths = write_tables(make_results())
-    assert [p.name for p in paths] == ["main.md", "main.tex", "comparison.md", "comparison.tex"]
+    assert [p.name for p in paths] == [
+        f"{name}.{kind}" for name in ("main", "comparison", "factors") for kind in ("md", "tex")
+    ]
     assert all(path.stat().st_size for path in paths)
     assert not list(paths[0].parent.glob(".*"))
 
@@ -175,7 +177,7 @@ def test_oracle_row_and_its_alarm(make_results: Make) -> None:
 
 
 def test_provenance_stands_under_the_table(make_results: Make) -> None:
-    results = make_results()
+    results = make_results(factors=True)
     for path in write_tables(results):
         text = path.read_text(encoding="utf-8")
         assert "stembench compare --suite demo" in text

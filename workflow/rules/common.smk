@@ -2,7 +2,7 @@
 import os
 import sys
 
-from stembench import params, provenance
+from stembench import params, provenance, tuned
 from stembench.errors import StembenchError
 
 try:
@@ -24,6 +24,19 @@ CARDS = expand(
     dataset=SUITE.datasets,
     kind=["html", "json"],
 )
+#: The outcome of a search, by data set and model; empty where the suite is not tuned.
+TUNED = f"{OUT}/tuned/{{dataset}}/{{model}}.yaml" if SUITE.protocol == "tuned" else ""
+TUNED_FILES = (
+    expand(TUNED, dataset=SUITE.datasets, model=PARAMS.models_of(SUITE))
+    if TUNED
+    else []
+)
+# Figures of what the runs' diagnostics hold; see src/stembench/report/diagnostics.py.
+FIGURES = ["forest", "learning_curves"]
+if any(run.spec["train"]["diagnostics"] for run in RUNS.values()):
+    FIGURES += ["gates", "cosines", "abundance"]
+if PARAMS.designs_of(SUITE):
+    FIGURES += ["factors"]
 RUN_FILES = [f"{OUT}/runs/{'/'.join(cell)}/run.json" for cell in RUNS]
 
 

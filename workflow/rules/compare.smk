@@ -5,6 +5,7 @@
 rule compare:
     input:
         runs=RUN_FILES,
+        tuned=TUNED_FILES,
         sources=files(provenance.COMPARISON_SOURCES + provenance.REPORT_SOURCES),
     output:
         f"{OUT}/tables/cells.csv",
@@ -13,11 +14,14 @@ rule compare:
         f"{OUT}/tables/comparison.csv",
         f"{OUT}/tables/oracle.csv",
         f"{OUT}/tables/cost.csv",
+        f"{OUT}/tables/factors.csv",
         f"{OUT}/tables/inputs.json",
         f"{OUT}/tables/main.md",
         f"{OUT}/tables/main.tex",
         f"{OUT}/tables/comparison.md",
         f"{OUT}/tables/comparison.tex",
+        f"{OUT}/tables/factors.md",
+        f"{OUT}/tables/factors.tex",
         f"{OUT}/metrics.json",
         # Removed when the tables are made past Snakemake's records, so that it makes them again.
         touch(f"{OUT}/logs/compare.ok"),

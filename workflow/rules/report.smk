@@ -27,7 +27,7 @@ rule report:
         f"{OUT}/report.html",
         expand(
             f"{OUT}/figures/{{figure}}.{{kind}}",
-            figure=["forest", "learning_curves"],
+            figure=FIGURES,
             kind=["svg", "png"],
         ),
     log:

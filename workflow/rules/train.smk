@@ -1,6 +1,7 @@
 # One job per cell. The resolved spec is the rule's parameter and what the trainer reads, so what
-# triggered a cell is what it trains. The code trigger does not see imported modules: the source
-# files are inputs.
+# triggered a cell is what it trains; in a tuned suite the search's outcome is an input, and its
+# values replace some of the spec's. The code trigger does not see imported modules: the source files
+# are inputs.
 
 
 rule database:
@@ -16,8 +17,12 @@ rule train:
     input:
         split=f"{OUT}/data/{{dataset}}.json",
         sources=lambda wildcards: files(
-            provenance.training_sources(PARAMS.models[wildcards.model].class_)
+            provenance.training_sources(
+                PARAMS.models[wildcards.model].class_,
+                PARAMS.objective_of(SUITE, wildcards.model).class_,
+            )
         ),
+        tuned=TUNED or [],
         database=ancient(f"{OUT}/logs/database.ok"),
     output:
         run=f"{OUT}/runs/{{dataset}}/{{model}}/{{seed}}/run.json",
@@ -30,7 +35,9 @@ rule train:
         spec=lambda wildcards: RUNS[
             wildcards.dataset, wildcards.model, wildcards.seed
         ].json,
+        tuned=f"--tuned {TUNED}" if TUNED else "",
     shell:
         "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} "
         "python -m stembench train {wildcards.dataset} {wildcards.model} {wildcards.seed} "
-        "--suite {SUITE.name} --threads {threads} --spec {params.spec:q} > {log} 2>&1"
+        "--suite {SUITE.name} --threads {threads} --spec {params.spec:q} {params.tuned} "
+        "> {log} 2>&1"

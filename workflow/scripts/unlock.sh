@@ -3,7 +3,7 @@
 # lock only when no process of this project lives.
 set -eu
 living=$(
-    for pid in $(pgrep -f 'stembench (train|data|split|fetch)|bin/snakemake' || true); do
+    for pid in $(pgrep -f 'stembench (train|tune|data|split|fetch)|bin/snakemake' || true); do
         [ "$(readlink "/proc/$pid/cwd" 2>/dev/null)" = "$PWD" ] && [ "$pid" != "$$" ] && echo "$pid"
     done || true
 )

@@ -3,43 +3,49 @@ Mixture-of-Experts, KDD 2018."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.layers import EmbeddingBank, Experts, Gate, towers
+from stembench.models.layers import EmbeddingBank, Experts, Gate, MultiTask, logits, towers
 
 
-class MMoE(nn.Module):
-    """y_t = tower_t(sum_i g_t(x)_i f_i(x)), g_t = softmax(MLP_t(x)): eqs. 5 to 7 of the paper."""
+class MMoE(MultiTask):
+    """y_t = tower_t(sum_i g_t(x)_i f_i(x)), g_t = softmax(MLP_t(x)): eqs. 5 to 7 of the paper.
+
+    The paper's gate is linear; the networks of STEM's release, whose defaults these are, have an
+    MLP there (gate_units [] is the paper's). The loss of t reaches the one table, all experts, and
+    gate and tower t.
+    """
 
     def __init__(
         self,
         schema: Schema,
         *,
         embedding_dim: int = 16,
+        embedding_budget: Literal["table", "one", "stem"] = "table",
         num_experts: int = 8,
         expert_units: Sequence[int] = (512, 512, 512),
         gate_units: Sequence[int] = (128, 64),
         tower_units: Sequence[int] = (128, 64),
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.embeddings = EmbeddingBank(schema, embedding_dim)
+        super().__init__(schema)
+        self.embeddings = EmbeddingBank(schema, embedding_dim, budget=embedding_budget)
         width = self.embeddings.output_dim
         self.experts = Experts(num_experts, width, expert_units, dropout)
-        self.gates = nn.ModuleList(
-            Gate(width, gate_units, num_experts) for _ in range(schema.num_tasks)
-        )
+        sources = ["shared"] * num_experts
+        self.gates = nn.ModuleList(Gate(width, gate_units, sources) for _ in schema.tasks)
         self.towers = towers(schema.num_tasks, expert_units[-1], tower_units, dropout)
+
+    def shared_modules(self) -> Iterable[nn.Module]:
+        return [self.experts]
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""
         (x,) = self.embeddings(fields)
-        outputs = self.experts(x)
-        logits = [
-            tower(gate(x, outputs)) for gate, tower in zip(self.gates, self.towers, strict=True)
-        ]
-        return torch.cat(logits, dim=1)
+        outputs = torch.stack(self.experts(x), dim=1)
+        return logits(self.towers, [gate(x, outputs) for gate in self.gates])

@@ -1,35 +1,41 @@
-"""Shared-Bottom (Caruana, 1997): one network below, a tower per task above."""
+"""Shared-Bottom: Caruana, Multitask Learning, Machine Learning 28, 1997."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.layers import MLP, EmbeddingBank, towers
+from stembench.models.layers import MLP, EmbeddingBank, MultiTask, logits, towers
 
 
-class SharedBottom(nn.Module):
-    """y_t = tower_t(bottom(e(x)))."""
+class SharedBottom(MultiTask):
+    """One network below, a tower per task above: y_t = tower_t(bottom(x)).
+
+    The loss of each task reaches the one table, the bottom, and its own tower.
+    """
 
     def __init__(
         self,
         schema: Schema,
         *,
         embedding_dim: int = 16,
+        embedding_budget: Literal["table", "one", "stem"] = "table",
         bottom_units: Sequence[int] = (512, 512, 512),
         tower_units: Sequence[int] = (128, 128),
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.embeddings = EmbeddingBank(schema, embedding_dim)
+        super().__init__(schema)
+        self.embeddings = EmbeddingBank(schema, embedding_dim, budget=embedding_budget)
         self.bottom = MLP(self.embeddings.output_dim, bottom_units, dropout=dropout)
         self.towers = towers(schema.num_tasks, bottom_units[-1], tower_units, dropout)
+
+    def shared_modules(self) -> Iterable[nn.Module]:
+        return [self.bottom]
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""
         (x,) = self.embeddings(fields)
-        hidden = self.bottom(x)
-        return torch.cat([tower(hidden) for tower in self.towers], dim=1)
+        return logits(self.towers, [self.bottom(x)] * len(self.towers))

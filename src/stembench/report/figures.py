@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from stembench.report import content, names
+from stembench.report import content, factors, names
 from stembench.report.inputs import Results, read_results, records
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ VERDICTS = {
     "inconclusive": ("#5F5F5F", "o"),
     "missing": ("#5F5F5F", "x"),
 }
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C510A", "#5F5F5F")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C510A", "#5F5F5F")
 _REFERENCE = "#D55E00"
 _DASHES = ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 _STYLE: Any = {
@@ -50,12 +51,12 @@ _STYLE: Any = {
 }
 
 
-def _style() -> AbstractContextManager[None]:
+def style() -> AbstractContextManager[None]:
     """The report's settings on matplotlib's own defaults, whatever the user's matplotlibrc says."""
     return plt.style.context(_STYLE, after_reset=True)
 
 
-def _grid(
+def grid(
     results: Results, width: float, height: float, extra: float
 ) -> tuple[Figure, dict[tuple[str, str], Axes]]:
     """Small multiples: a row per data set, a column per task; a data set without runs says so."""
@@ -81,19 +82,22 @@ def _grid(
                 axes[i, j].axis("off")
         if not tasks:
             axes[i, 0].set_title(names.dataset(dataset), loc="left")
-            _say(axes[i, 0], "missing: no run counts")
+            say(axes[i, 0], "missing: no run counts")
     return figure, found
 
 
-def _say(axes: Axes, text: str) -> None:
+def say(axes: Axes, text: str) -> None:
+    """Words in the middle of a panel that has nothing to show."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#5F5F5F")
 
 
-def _legend(figure: Figure, handles: list[Any], columns: int) -> None:
+def legend(figure: Figure, handles: list[Any], columns: int) -> None:
+    """One legend above all panels."""
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
 
 
-def _save(figure: Figure, stem: Path) -> list[Path]:
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write SVG and PNG, the same bytes from the same figure, and close it."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_suffix(".svg"), stem.with_suffix(".png")]
     # No date, no version: the bytes depend on the data alone.
@@ -151,12 +155,12 @@ def forest(results: Results) -> Figure:
     """AUC of the reference minus that of each other model, with confidence intervals."""
     table = results.main_comparison
     n = max([2, *(len(results.models(dataset)) for dataset in results.datasets)])
-    with _style():
-        figure, panels = _grid(results, width=3.1, height=0.27 * n + 0.75, extra=0.9)
+    with style():
+        figure, panels = grid(results, width=3.1, height=0.27 * n + 0.75, extra=0.9)
         for (dataset, task), axes in panels.items():
             rows = records(table[(table["dataset"] == dataset) & (table["task"] == task)])
             if not rows:
-                _say(axes, "missing: nothing to compare")
+                say(axes, "missing: nothing to compare")
                 axes.set(xticks=[], yticks=[])
                 continue
             _forest_panel(axes, results, rows, labels=task == results.tasks(dataset)[0])
@@ -185,7 +189,7 @@ def forest(results: Results) -> Figure:
         ]
         band = f"equivalence band ±{results.margin:g}"
         handles.append(Patch(color="#009E73", alpha=0.13, linewidth=0, label=band))
-        _legend(figure, handles, columns=3)
+        legend(figure, handles, columns=3)
     return figure
 
 
@@ -204,8 +208,22 @@ def _histories(results: Results, dataset: str, model: str) -> list[pd.DataFrame]
         except (OSError, ValueError):
             continue
         if "epoch" in history and len(history):
+            history.attrs["kept"] = _kept(path.with_name("run.json"))
             found.append(history.sort_values("epoch"))
     return found
+
+
+def _kept(path: Path) -> dict[str, float]:
+    """The epoch whose weights a run kept for each task, by its own rule; empty if it does not say.
+
+    A run that serves both rules goes on after its own has stopped, and may find a better epoch.
+    """
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        own = run["spec"]["train"]["select"]["over"]
+        return {str(k): float(v) for k, v in run["selection"][own]["epochs"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _curve(axes: Axes, histories: list[pd.DataFrame], task: str, style: dict[str, Any]) -> bool:
@@ -216,8 +234,10 @@ def _curve(axes: Axes, histories: list[pd.DataFrame], task: str, style: dict[str
     for history, curve in zip(histories, curves, strict=True):
         axes.plot(curve.index, curve, color=style["color"], alpha=0.28, linewidth=0.7)
         means = history.get("valid_auc")
-        if means is not None and means.notna().any():
+        best = history.attrs["kept"].get(task)
+        if best is None and means is not None and means.notna().any():
             best = float(history["epoch"].iloc[int(means.argmax())])
+        if best is not None:
             axes.plot(best, curve.get(best, math.nan), ".", color=style["color"], alpha=0.7, ms=5)
     if curves:
         # Where a seed has ended, a mean of the others would jump: the line ends with the first.
@@ -226,17 +246,23 @@ def _curve(axes: Axes, histories: list[pd.DataFrame], task: str, style: dict[str
     return bool(curves)
 
 
+def model_styles(models: list[str], reference: str) -> dict[str, dict[str, Any]]:
+    """Colour and dashes of each model's line."""
+    others = [model for model in models if model != reference]
+    styles: dict[str, dict[str, Any]] = {
+        model: {"color": COLOURS[i % 7], "linestyle": _DASHES[i % 7], "linewidth": 1.7}
+        for i, model in enumerate(others)
+    }
+    styles[reference] = {"color": _REFERENCE, "linestyle": "-", "linewidth": 2.1}
+    return styles
+
+
 def learning_curves(results: Results) -> Figure:
     """Validation AUC by epoch: a line a model (mean over seeds), faint lines its seeds."""
     models = list(dict.fromkeys(m for d in results.datasets for m in results.models(d)))
-    others = [model for model in models if model != results.reference]
-    styles: dict[str, dict[str, Any]] = {
-        model: {"color": _COLOURS[i % 7], "linestyle": _DASHES[i % 7], "linewidth": 1.7}
-        for i, model in enumerate(others)
-    }
-    styles[results.reference] = {"color": _REFERENCE, "linestyle": "-", "linewidth": 2.1}
-    with _style():
-        figure, panels = _grid(results, width=3.1, height=2.3, extra=0.8)
+    styles = model_styles(models, results.reference)
+    with style():
+        figure, panels = grid(results, width=3.1, height=2.3, extra=0.8)
         for dataset in results.datasets:
             histories = {m: _histories(results, dataset, m) for m in results.models(dataset)}
             for task in results.tasks(dataset):
@@ -249,7 +275,7 @@ def learning_curves(results: Results) -> Figure:
                     if not _curve(axes, found, task, styles[model])
                 ]
                 if len(absent) == len(histories):
-                    _say(axes, "missing: no history.csv")
+                    say(axes, "missing: no history.csv")
                     axes.set(xticks=[], yticks=[])
                     continue
                 axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -278,23 +304,41 @@ def learning_curves(results: Results) -> Figure:
                 label="one seed; dot: its best epoch",
             )
         )
-        _legend(figure, handles, columns=min(6, len(handles)))
+        legend(figure, handles, columns=min(6, len(handles)))
+    return figure
+
+
+def factor_effects(results: Results) -> Figure:
+    """Main effects and interactions of all designs, with confidence intervals."""
+    table = results.factors
+    n = max(table.groupby(["dataset", "task"]).size())
+    with style():
+        figure, panels = grid(results, width=3.1, height=0.2 * n + 0.75, extra=0.9)
+        figure.set_figwidth(figure.get_figwidth() + 3.2)  # the effects' names
+        for (dataset, task), axes in panels.items():
+            rows = records(table[(table["dataset"] == dataset) & (table["task"] == task)])
+            factors.panel(axes, results, rows, labels=task == results.tasks(dataset)[0])
+        words = f"difference in test AUC, {content.level(results)} CI"
+        figure.supxlabel(words, fontsize=9)
     return figure
 
 
 def write_figures(results: Path) -> list[Path]:
-    """Write forest and learning_curves as SVG and PNG into `results`/figures.
+    """Write forest, learning_curves and, with a factor design, factors into `results`/figures.
 
     results: results/<suite>. Learning curves are read from runs/<dataset>/<model>/<seed>/
-    history.csv; what is missing is shown as missing. Returns the four paths. Raises
+    history.csv; what is missing is shown as missing. Returns the paths, SVG and PNG. Raises
     StembenchError if a table of `stembench compare` is not there or unreadable.
     """
     tables = read_results(results)
     folder = results / "figures"
     paths = []
-    for name, draw in (("forest", forest), ("learning_curves", learning_curves)):
+    drawn = {"forest": forest, "learning_curves": learning_curves}
+    if len(tables.factors):
+        drawn["factors"] = factor_effects
+    for name, draw in drawn.items():
         figure = draw(tables)
         # Hash salt and font settings count when the file is written, not when it is drawn.
-        with _style():
-            paths += _save(figure, folder / name)
+        with style():
+            paths += save(figure, folder / name)
     return paths

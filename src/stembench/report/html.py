@@ -11,7 +11,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stembench.report import answers, card, content, names, tables
+from stembench.report import (
+    answers,
+    card,
+    content,
+    diagnostics,
+    factors,
+    names,
+    protocol,
+    selection,
+    tables,
+)
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results, read_results, records, write_text
 
@@ -96,6 +106,28 @@ def _figures(results: Results) -> list[Figure]:
             "single seeds, dots the epochs whose weights were kept.",
         ),
     ]
+
+
+def _factors_figure(results: Results) -> Figure:
+    return _figure(
+        results,
+        "factors",
+        "Factor analysis",
+        "Effects of the ingredients on test AUC, by data set and task. The table has the numbers.",
+        f"Line: {content.level(results)} confidence interval. Coloured diamond: adjusted p below "
+        f"{results.alpha:g}. Shaded: ±{results.margin:g}, too small to matter.",
+    )
+
+
+def _diagnostics(results: Results) -> dict[str, Any] | None:
+    """Figures and table of the diagnostics; None where no run holds any."""
+    if not len(results.diagnostics):
+        return None
+    figures = [
+        _figure(results, key, title, f"{title}: {caption}", caption)
+        for key, (title, caption) in diagnostics.CAPTIONS.items()
+    ]
+    return {"figures": figures, "header": diagnostics.HEADER, "rows": diagnostics.rows(results)}
 
 
 def _code(text: str) -> Markup:
@@ -234,8 +266,20 @@ def _context(results: Results) -> dict[str, Any]:
         "comparison_header": tables.comparison_header(results),
         "comparison_note": tables.comparison_note(results),
         "test": content.test_line(results),
+        "protocol": protocol.line(results),
+        "searches_header": protocol.HEADER,
+        "searches": protocol.searches(results),
+        "factors": factors.sections(results),
+        "factors_header": factors.header(results),
+        "factors_note": factors.note(results),
+        "factors_figure": _factors_figure(results),
         "figures": _figures(results),
         "cards": _cards(results),
+        "selection": selection.sections(results),
+        "selection_title": selection.TITLE,
+        "selection_note": selection.note(results),
+        "selection_header": selection.header(),
+        "diagnostics": _diagnostics(results),
         "cost_header": ["Data set", "Model", "seeds", *(title for _, title, _ in _COST)],
         "cost": _cost(results),
         "splits": _splits(results),

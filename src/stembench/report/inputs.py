@@ -29,6 +29,22 @@ _COLUMNS: dict[str, tuple[str, str]] = {
         "n_seeds parameters_embedding parameters_dense parameters_total fit_s total_s"
         " samples_per_s epochs_run best_epoch peak_memory_mb",
     ),
+    "factors": (
+        "dataset task metric design effect contrast models family",
+        "n_seeds delta se_seed se_user se_total df ci_lo ci_hi p_total p_seed p_adj",
+    ),
+}
+#: Tables that a suite has only if its runs hold what they are of.
+_OPTIONAL: dict[str, tuple[str, str]] = {
+    "selection": (
+        "dataset task metric model",
+        "n_seeds epoch_mean epoch_task mean_mean sd_mean mean_task sd_task delta sd_delta",
+    ),
+    "selection_comparison": (
+        "selection dataset task metric model_a model_b verdict",
+        "n_seeds delta ci_lo ci_hi p_adj",
+    ),
+    "diagnostics": ("dataset model quantity task source", "n_seeds mean sd"),
 }
 _KEYS = (
     "suite command complete n_cells n_ok not_ok inputs_sha256 splits seeds reference alpha margin"
@@ -37,7 +53,10 @@ _KEYS = (
 
 @dataclass(frozen=True)
 class Results:
-    """The tables of one suite; names as in the CSV files, text columns str, the rest float64."""
+    """The tables of one suite; names as in the CSV files, text columns str, the rest float64.
+
+    Tables that a suite may lack are then empty.
+    """
 
     root: Path
     inputs: dict[str, Any]
@@ -47,6 +66,10 @@ class Results:
     oracle: pd.DataFrame
     comparison: pd.DataFrame
     cost: pd.DataFrame
+    factors: pd.DataFrame
+    selection: pd.DataFrame
+    selection_comparison: pd.DataFrame
+    diagnostics: pd.DataFrame
 
     @property
     def suite(self) -> str:
@@ -173,6 +196,13 @@ def read_results(root: Path) -> Results:
         name: _read_csv(folder / f"{name}.csv", text.split(), numbers.split(), remedy)
         for name, (text, numbers) in _COLUMNS.items()
     }
+    for name, (text, numbers) in _OPTIONAL.items():
+        there = (folder / f"{name}.csv").exists()
+        tables[name] = (
+            _read_csv(folder / f"{name}.csv", text.split(), numbers.split(), remedy)
+            if there
+            else pd.DataFrame(columns=[*text.split(), *numbers.split()])
+        )
     return Results(root=root, inputs=inputs, **tables)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stembench.report import content, names
+from stembench.report import content, factors, names, protocol
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results
 
@@ -121,6 +121,7 @@ def _header(results: Results) -> str:
         "Needs \\usepackage{booktabs}. Generated: do not edit.",
         content.provenance_line(results),
         content.cells_line(results),
+        protocol.line(results),
         *content.warning_lines(results),
         *content.missing_lines(results),
     ]
@@ -172,7 +173,7 @@ def main(results: Results, legend: list[str]) -> str:
         (
             "calibration",
             ["logloss", "calibration"],
-            ["Calibration is predicted / observed positives: 1 is best. Not tested.", legend[-1]],
+            ["Calibration is predicted / observed positives: 1 is best. Not tested.", *legend[-2:]],
         ),
     ):
         what = " and ".join(escape(names.metric(metric)) for metric in metrics)
@@ -210,7 +211,8 @@ def comparison(
         tabular = _tabular(
             "ll" + "r" * (len(header) - 3) + "l", [_line(list(map(escape, header)))], body
         )
-        notes = [escape(note), escape(content.test_line(results)), *_source(results, dataset)]
+        notes = [escape(note), escape(content.test_line(results))]
+        notes += [escape(protocol.line(results)), *_source(results, dataset)]
         where = " on randomly exposed items" if unbiased else ""
         kind = "unbiased-comparison" if unbiased else "comparison"
         notes += [escape(content.unbiased_line(results, dataset))] if unbiased else []
@@ -223,4 +225,29 @@ def comparison(
                 wide=True,
             )
         )
+    return "\n\n".join(parts) + "\n"
+
+
+def factors_tables(results: Results) -> str:
+    """tables/factors.tex: one table per data set and design."""
+    parts = [_header(results), *_alerts(results)]
+    if not len(results.factors):
+        parts.append(escape(factors.NOTHING))
+    header = factors.header(results)
+    for dataset in results.datasets:
+        for design in factors.designs(results, dataset):
+            body = [
+                _line([*map(escape, row[:3]), *map(_signed, row[3:])])
+                for row in factors.rows(results, dataset, design)
+            ]
+            head = [_line(list(map(escape, header)))]
+            parts.append(
+                _table(
+                    f"tab:{results.suite}-{dataset}-{design}".replace("_", "-"),
+                    f"Effects of the design {escape(design)}: {_about(results, dataset)}.",
+                    _tabular("lll" + "r" * (len(header) - 3), head, body),
+                    [escape(factors.note(results)), *_source(results, dataset)],
+                    wide=True,
+                )
+            )
     return "\n\n".join(parts) + "\n"

@@ -18,9 +18,50 @@ class DatasetName:
 _MODELS = {
     "single_task": "Single-Task",
     "shared_bottom": "Shared-Bottom",
+    "omoe": "OMoE",
     "mmoe": "MMoE",
+    "cgc": "CGC",
     "ple": "PLE",
+    "ple_two_layers": "PLE (2 layers)",
+    "ple_two_layers_released": "PLE (2 layers, shared gate as released)",
+    "aitm": "AITM",
+    "aitm_calibrated": "AITM (calibrator)",
+    "cross_stitch": "Cross-Stitch",
+    "adatt": "AdaTT",
+    "adatt_two_layers": "AdaTT (2 layers)",
+    "home": "HoME",
+    "pepnet": "PEPNet",
+    "esmm": "ESMM",
+    "resflow": "ResFlow",
+    "me_shared_bottom": "ME-Shared-Bottom",
+    "me_mmoe": "ME-MMoE",
+    "me_ple": "ME-PLE",
     "stem": "STEM",
+    "single_task_matched": "Single-Task (STEM's experts)",
+    "single_task_wide": "Single-Task (STEM's table size)",
+    "single_task_matched_wide": "Single-Task (STEM's experts and table size)",
+    "shared_bottom_wide": "Shared-Bottom (STEM's table size)",
+    "mmoe_wide": "MMoE (STEM's table size)",
+    "ple_wide": "PLE (STEM's table size)",
+    "stem_narrow": "STEM (tables together of one table's size)",
+    "stem_shared_only": "STEM, shared table only",
+    "stem_shared_only_wide": "STEM, shared table only (STEM's table size)",
+    "stem_task_only": "STEM, task tables only",
+    "stem_task_only_wide": "STEM, task tables only (STEM's table size)",
+    "stem_no_stop_gradient": "STEM, no stop-gradient",
+    "stem_shared_only_no_stop_gradient": "STEM, shared table only, no stop-gradient",
+    "stem_shared_only_wide_no_stop_gradient": (
+        "STEM, shared table only (STEM's table size), no stop-gradient"
+    ),
+    "stem_task_only_no_stop_gradient": "STEM, task tables only, no stop-gradient",
+    "stem_task_only_wide_no_stop_gradient": (
+        "STEM, task tables only (STEM's table size), no stop-gradient"
+    ),
+    "stem_shared_detached": "STEM, shared experts detached",
+    "stem_gate_figure": "STEM, gate as in the figure",
+    "stem_gate_figure_no_stop_gradient": "STEM, gate as in the figure, no stop-gradient",
+    "stem_two_layers_released": "STEM (2 layers, as released)",
+    "stem_two_layers_strict": "STEM (2 layers, strict isolation)",
 }
 _DATASETS = {
     "synthetic_conflict": DatasetName(
@@ -32,6 +73,9 @@ _DATASETS = {
         "generated: two tasks with the same tastes, a negative control",
     ),
     "movielens": DatasetName("MovieLens-100K", "real", "real ratings, temporal split"),
+    "movielens_nested": DatasetName(
+        "MovieLens-100K (nested)", "real", "real ratings, temporal split, two nested tasks"
+    ),
     "kuairand_pure_sample": DatasetName(
         "KuaiRand-Pure (sample)",
         "sample",
@@ -67,6 +111,21 @@ _DATASETS = {
     ),
     "qk_video_full": DatasetName("QK-Video (whole)", "real", "the whole log, split at random"),
 }
+#: Objectives, as the end of a model's id: `mmoe_pcgrad` is MMoE with PCGrad.
+_OBJECTIVES = {
+    "uw": "UW",
+    "dwa": "DWA",
+    "rlw": "RLW",
+    "gls": "GLS",
+    "famo": "FAMO",
+    "gradnorm": "GradNorm",
+    "pcgrad": "PCGrad",
+    "cagrad": "CAGrad",
+    "mgda": "MGDA",
+    "nash": "Nash-MTL",
+    "fairgrad": "FairGrad",
+    "aligned": "Aligned-MTL",
+}
 _TASKS = {"is_click": "click", "long_view": "long view", "is_like": "like"}
 _METRICS = {"auc": "AUC", "gauc": "gAUC", "logloss": "log loss", "calibration": "calibration"}
 _METRICS |= {"unbiased_auc": "AUC", "unbiased_gauc": "gAUC"}  # in a block that says so
@@ -89,7 +148,10 @@ ORACLE = "Oracle (true probabilities)"
 
 
 def model(key: str) -> str:
-    """Display name of a model."""
+    """Display name of a model; of `<model>_<objective>`, both."""
+    base, _, objective = key.rpartition("_")
+    if key not in _MODELS and base in _MODELS and objective in _OBJECTIVES:
+        return f"{_MODELS[base]} + {_OBJECTIVES[objective]}"
     return _MODELS.get(key, key)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from stembench.report import content, latex, names
+from stembench.report import content, factors, latex, names, protocol, selection
 from stembench.report.content import DECIMALS, Block, Cell, number
-from stembench.report.inputs import Results, read_results, records, write_text
+from stembench.report.inputs import Results, read_results, records, unique, write_text
 
 MARKS = {"": "", "beats_all": " *", "below": " ↓", "above": " ↑", "equivalent": " ≈"}
 
@@ -27,6 +27,7 @@ def legend(results: Results) -> list[str]:
         f"≈ equivalent; no mark: nothing can be said, or not compared. gAUC carries no marks.",
         content.test_line(results),
         content.seeds_line(results),
+        protocol.line(results),
     ]
 
 
@@ -43,7 +44,7 @@ def _cell(cell: Cell) -> str:
     return f"{text} ({cell.n_seeds} of {cell.n_expected} seeds)" if cell.partial else text
 
 
-def _grid(header: list[str], rows: list[list[str]], text: tuple[int, ...] = (0,)) -> list[str]:
+def grid(header: list[str], rows: list[list[str]], text: tuple[int, ...] = (0,)) -> list[str]:
     """A Markdown table; columns in `text` are set left, the others are numbers."""
     rule = ["---" if i in text else "---:" for i in range(len(header))]
     return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
@@ -63,7 +64,7 @@ def _block(block: Block) -> list[str]:
             for value, (_, metric) in zip(block.oracle, block.columns, strict=True)
         ]
         rows.append([f"*{names.ORACLE}*", *values])
-    return _grid(header, rows)
+    return grid(header, rows)
 
 
 def _title(results: Results, dataset: str) -> list[str]:
@@ -115,7 +116,26 @@ def main_markdown(results: Results) -> str:
     for dataset in results.datasets:
         lines += [f"### {escape(names.dataset(dataset))}", ""]
         lines += [*_block(content.block(results, dataset, ["logloss", "calibration"])), ""]
+    searches = protocol.searches(results)
+    if searches:
+        cells = [[escape(cell) for cell in row] for row in searches]
+        lines += ["## Searches", "", *grid(protocol.HEADER, cells, text=(0, 1, 6)), ""]
+    lines += _selection(results)
     return "\n".join([*lines, "## Source", "", *_footer(results)]) + "\n"
+
+
+def _selection(results: Results) -> list[str]:
+    """The section on the two selection rules; nothing where the runs were read by one."""
+    datasets = selection.datasets(results)
+    lines = [f"## {selection.TITLE}", "", selection.note(results), ""] if datasets else []
+    for dataset in datasets:
+        rows = [[*map(escape, row[:2]), *row[2:]] for row in selection.rows(results, dataset)]
+        lines += [f"### {escape(names.dataset(dataset))}", ""]
+        lines += [*grid(selection.header(), rows, text=(0, 1)), ""]
+        first, *others = selection.changes(results, dataset) or [""]
+        lines += [escape(first), "", *(f"- {escape(line)}" for line in others)]
+        lines += [""] if others else []
+    return lines
 
 
 def comparison_rows(
@@ -177,7 +197,7 @@ def comparison_markdown(results: Results) -> str:
     reference = escape(names.model(results.reference))
     lines = [f"# Suite {escape(results.suite)}: {reference} against every other model", ""]
     lines += _alerts(results)
-    for note in (comparison_note(results), content.test_line(results)):
+    for note in (comparison_note(results), content.test_line(results), protocol.line(results)):
         lines += [escape(note), ""]
     for dataset in results.datasets:
         lines += _title(results, dataset)
@@ -185,21 +205,39 @@ def comparison_markdown(results: Results) -> str:
         if not rows:
             lines += ["missing: nothing to compare.", ""]
             continue
-        grid = [[escape(task), escape(other), *c, verdict] for task, other, c, verdict in rows]
+        cells = [[escape(task), escape(other), *c, verdict] for task, other, c, verdict in rows]
         header = comparison_header(results)
-        lines += [*_grid(header, grid, text=(0, 1, len(header) - 1)), ""]
+        lines += [*grid(header, cells, text=(0, 1, len(header) - 1)), ""]
         if rows := comparison_rows(results, dataset, "unbiased"):
             lines += [f"### {escape(names.dataset(dataset))}: on randomly exposed items", ""]
             lines += [content.unbiased_line(results, dataset), ""]
-            grid = [[escape(task), escape(other), *c, verdict] for task, other, c, verdict in rows]
-            lines += [*_grid(header, grid, text=(0, 1, len(header) - 1)), ""]
+            cells = [[escape(task), escape(other), *c, verdict] for task, other, c, verdict in rows]
+            lines += [*grid(header, cells, text=(0, 1, len(header) - 1)), ""]
     return "\n".join([*lines, "## Source", "", *_footer(results)]) + "\n"
 
 
-def write_tables(results: Path) -> list[Path]:
-    """Write main and comparison as Markdown and LaTeX (booktabs) into `results`/tables.
+def factors_markdown(results: Results) -> str:
+    """tables/factors.md: main effects and interactions of each design."""
+    lines = [f"# Suite {escape(results.suite)}: factor analysis", "", *_alerts(results)]
+    if not len(results.factors):
+        return "\n".join([*lines, factors.NOTHING, "", *_footer(results)]) + "\n"
+    lines += [escape(factors.note(results)), "", escape(protocol.line(results)), ""]
+    for dataset in results.datasets:
+        lines += _title(results, dataset)
+        for design in factors.designs(results, dataset):
+            cells = [[escape(c) for c in row] for row in factors.rows(results, dataset, design)]
+            lines += [f"### {escape(design)}", ""]
+            lines += [*grid(factors.header(results), cells, text=(0, 1, 2)), ""]
+    lines += ["## Contrasts", ""]
+    for design in unique(results.factors["design"]):
+        lines += [f"- {escape(design)}: {escape(f)}" for f in factors.formulas(results, design)]
+    return "\n".join([*lines, "", "## Source", "", *_footer(results)]) + "\n"
 
-    results: results/<suite>, as left by `stembench compare`. Returns the four paths. Raises
+
+def write_tables(results: Path) -> list[Path]:
+    """Write main, comparison and factors as Markdown and LaTeX (booktabs) into `results`/tables.
+
+    results: results/<suite>, as left by `stembench compare`. Returns the six paths. Raises
     StembenchError if a table of `compare` is not there or unreadable.
     """
     tables = read_results(results)
@@ -221,4 +259,6 @@ def write_tables(results: Path) -> list[Path]:
                 comparison_note(tables),
             ),
         ),
+        write_text(folder / "factors.md", factors_markdown(tables)),
+        write_text(folder / "factors.tex", latex.factors_tables(tables)),
     ]

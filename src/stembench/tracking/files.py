@@ -9,7 +9,7 @@ import math
 import platform
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from stembench import processes
 from stembench.errors import StembenchError
 
 #: Version of what a record holds; a change makes the next sync write every run anew.
-PROJECTION = "1"
+PROJECTION = "2"
 #: Constants of a split rather than results of a run.
 _COUNTS = ("n_rows", "n_pos", "n_users")
 _PARTIAL = re.compile(r"\.(?P<seed>.+)\.partial-(?P<pid>\d+)")
@@ -136,7 +136,7 @@ def read_partial(suite: str, cell: PartialDirectory) -> tuple[Record, str | None
             tags=_tags(suite, cell, content["spec"], content["spec_sha256"])
             | {"stembench.partial": cell.name, "stembench.started_at": started},
             params=dict(_flatten(content["spec"])),
-            epochs=read_history(cell.path / "history.csv", missing_ok=True),
+            epochs=_curves(cell.path),
         )
         host = content.get("host")
     except (OSError, *MALFORMED):
@@ -152,6 +152,25 @@ def read_history(path: Path, missing_ok: bool = False) -> list[Epoch]:
     content = path.read_text(encoding="utf-8")
     rows = csv.DictReader(content[: content.rfind("\n") + 1].splitlines())
     return [_epoch(row) for row in rows]
+
+
+def _curves(folder: Path, missing_ok: bool = True) -> list[Epoch]:
+    """history.csv with what diagnostics.csv, where there is one, says of the same epochs.
+
+    An epoch's diagnostics are written before its line of the history, and so are read after it.
+    """
+    epochs = read_history(folder / "history.csv", missing_ok)
+    path = folder / "diagnostics.csv"
+    if not path.exists():
+        return epochs
+    content = path.read_text(encoding="utf-8")
+    found: dict[int, dict[str, float]] = {}
+    for row in csv.DictReader(content[: content.rfind("\n") + 1].splitlines()):
+        name = metric_name(f"{row['quantity']}_{row['task']}_{row['source']}")
+        found.setdefault(int(row["epoch"]), {})[name] = float(row["value"])
+    return [
+        replace(epoch, values=epoch.values | finite(found.get(epoch.step, {}))) for epoch in epochs
+    ]
 
 
 def _epoch(row: dict[str, str]) -> Epoch:
@@ -175,7 +194,7 @@ def _cell_record(suite: str, cell: RunDirectory, run: dict[str, Any], sha256: st
         end_ms=_milliseconds(timing["finished_at"]),
         tags=tags,
         params=dict(_flatten(spec)),
-        epochs=read_history(cell.path / "history.csv"),
+        epochs=_curves(cell.path, missing_ok=False),
         metrics=finite(dict(_final_metrics(run))),
         datasets=_datasets(data),
     )
@@ -205,6 +224,20 @@ def _final_metrics(run: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
     for name, value in run["parameters"].items():
         yield f"parameters_{name}", value
+    yield from _diagnostics(run.get("diagnostics") or {})
+    for rule, reading in run.get("selection", {}).items():
+        for task, metrics in reading["metrics"]["test"].items():
+            yield metric_name(f"by_{rule}_test_auc_{task}"), metrics["auc"]
+            yield metric_name(f"by_{rule}_epoch_{task}"), reading["epochs"][task]
+
+
+def _diagnostics(found: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What is measured once; gates and cosines are curves. Abundance is a mean over the fields."""
+    for quantity in ("memory_bytes", "flops_per_sample"):
+        for name, value in found.get(quantity, {}).items():
+            yield f"{quantity}_{name}", value
+    for table, by_field in found.get("abundance", {}).items():
+        yield metric_name(f"abundance_{table}"), sum(by_field.values()) / len(by_field)
 
 
 def _datasets(data: dict[str, Any]) -> list[DatasetInput]:

@@ -1,0 +1,46 @@
+"""OMoE, the one-gate mixture that Ma et al. (KDD 2018) compare MMoE with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from stembench.data.schema import Schema
+from stembench.models.layers import EmbeddingBank, Experts, Gate, MultiTask, logits, towers
+
+
+class OMoE(MultiTask):
+    """y_t = tower_t(sum_i g(x)_i f_i(x)), g = softmax(MLP(x)): eq. 5 of the paper, with towers.
+
+    One gate for all tasks. The loss of each task reaches the one table, all experts, the gate, and
+    its own tower.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        embedding_dim: int = 16,
+        embedding_budget: Literal["table", "one", "stem"] = "table",
+        num_experts: int = 8,
+        expert_units: Sequence[int] = (512, 512, 512),
+        gate_units: Sequence[int] = (128, 64),
+        tower_units: Sequence[int] = (128, 64),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(schema)
+        self.embeddings = EmbeddingBank(schema, embedding_dim, budget=embedding_budget)
+        width = self.embeddings.output_dim
+        self.experts = Experts(num_experts, width, expert_units, dropout)
+        self.gate = Gate(width, gate_units, ["shared"] * num_experts)
+        self.towers = towers(schema.num_tasks, expert_units[-1], tower_units, dropout)
+
+    def shared_modules(self) -> Iterable[nn.Module]:
+        return [self.experts, self.gate]
+
+    def forward(self, fields: Tensor) -> Tensor:
+        """Ids (B, C) to logits (B, T)."""
+        (x,) = self.embeddings(fields)
+        return logits(self.towers, [self.gate(x, self.experts(x))] * len(self.towers))
