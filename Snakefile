@@ -16,5 +16,6 @@ rule all:
         RUN_FILES,
         f"{OUT}/tables/main.md",
         f"{OUT}/logs/compare.ok",
+        CARDS,
         f"{OUT}/report.html",
         f"{OUT}/tracking.json",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,24 @@ def test_run_directory_holds_what_run_json_says(split_path: Path, tmp_path: Path
         assert run["metrics"]["test"][task]["auc"] == auc
     sizes = sum(array.size for array in load_file(out / "best.safetensors").values())
     assert sizes == run["parameters"]["total"]
+
+
+def test_randomly_exposed_items_are_evaluated_where_the_split_has_them(
+    split_path: Path, tmp_path: Path
+) -> None:
+    plain = run_cell(split_path, tmp_path / "plain/3")
+    shutil.copytree(split_path / "valid", split_path / "unbiased")
+    manifest = json.loads((split_path / "manifest.json").read_text())
+    manifest["rows"]["unbiased"] = manifest["rows"]["valid"]
+    (split_path / "manifest.json").write_text(json.dumps(manifest))
+    out = tmp_path / "runs/3"
+    run = run_cell(split_path, out)
+    assert set(plain["metrics"]) == {"valid", "test"}
+    assert run["metrics"]["unbiased"] == run["metrics"]["valid"]  # the same rows here
+    assert run["metrics"]["test"] == plain["metrics"]["test"]
+    path = out / "unbiased_logits.npy"
+    assert np.load(path).shape == SplitDirectory(split_path).part("unbiased").labels.shape
+    assert run["files"][path.name] == provenance.sha256_file(path)
 
 
 def test_same_spec_gives_the_same_bytes(split_path: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.tiny_suite import (
     ALPHA,
     MARGIN,
     SEEDS,
+    add_unbiased,
     brute_force,
     edit_run,
     everything,
@@ -286,3 +287,49 @@ def test_a_crash_leaves_the_old_table_whole(suite, monkeypatch):
     with pytest.raises(OSError, match="disk"):
         compare(**suite)
     assert everything(suite) == old
+
+
+def test_randomly_exposed_items_are_rows_of_their_own(suite):
+    compare(**suite)
+    before = {name: table(suite, name) for name in COLUMNS}
+    add_unbiased(suite, "real")
+    compare(**suite)
+    after = {name: table(suite, name) for name in COLUMNS}
+    new = after["comparison"].query("bucket == 'unbiased'")
+    assert len(new) == 2 * 2
+    assert set(new.family) == {"FU:real"}
+    assert set(new.n_rows) == {300}
+    # What there was stays as it was: the test part's family is not made larger.
+    kept = after["comparison"].query("bucket == 'all'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, before["comparison"])
+    told = after["metrics"].metric.str.startswith("unbiased_")
+    rest = after["metrics"][~told].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest, before["metrics"])
+    assert set(after["metrics"][told].metric) == {"unbiased_auc", "unbiased_gauc"}
+    assert set(after["metrics"][told].dataset) == {"real"}
+    row = new.query("task == 'like' and model_b == 'ple'").iloc[0]
+    area_a, d_a = brute_force(suite, "real", 1, "stem", "unbiased")
+    area_b, d_b = brute_force(suite, "real", 1, "ple", "unbiased")
+    assert row.delta == pytest.approx((area_a - area_b).mean(), rel=1e-7)
+    assert row.delta == pytest.approx((d_a - d_b).mean(), rel=1e-7)
+    assert row.n_users == d_a.shape[1]
+    mean = after["metrics"].query("metric == 'unbiased_auc' and task == 'like' and model == 'stem'")
+    assert mean["mean"].item() == pytest.approx(area_a.mean(), rel=1e-9)
+    assert set(after["runs"].query("part == 'unbiased'").dataset) == {"real"}
+
+
+@pytest.mark.parametrize("damage", ["gone", "other", "unmeasured"])
+def test_a_run_without_its_logits_on_randomly_exposed_items_is_damaged(suite, damage):
+    add_unbiased(suite, "real")
+    path = run_path(suite, "real", "ple", 76)
+    if damage == "gone":
+        (path / "unbiased_logits.npy").unlink()
+        edit_run(path, lambda run: run["files"].pop("unbiased_logits.npy"))
+    elif damage == "other":
+        np.save(path / "unbiased_logits.npy", np.load(path / "test_logits.npy")[:300])
+        digest = sha256(path / "unbiased_logits.npy")
+        edit_run(path, lambda run: run["files"].update({"unbiased_logits.npy": digest}))
+    else:
+        edit_run(path, lambda run: run["metrics"].pop("unbiased"))
+    with pytest.raises(StembenchError, match=r"real/ple/76 \(damaged\)"):
+        compare(**suite)

@@ -23,6 +23,7 @@ ALLOWED = {
     "provenance": set(),
     "data/schema": {"errors"},
     "data/splits": {"errors", "data.schema"},
+    "data/card": {"data.schema", "data.splits", "params_schema"},
     "metrics": {"errors"},
     "stats": {"errors", "metrics"},
     "runs": {"errors", "metrics", "stats", "data.splits"},

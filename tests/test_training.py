@@ -12,13 +12,26 @@ import torch
 
 from stembench import metrics
 from stembench.data.batches import Batches, stream
-from stembench.data.splits import SplitDirectory
+from stembench.data.splits import Part, SplitDirectory
 from stembench.errors import StembenchError
 from stembench.training import _add_l2, bce, build, fit, predict
 from tests.conftest import ROOT
 from tests.contract.test_models import demo_spec
 
 CPU = torch.device("cpu")
+
+
+def test_the_order_of_an_epoch_is_that_of_wide_numbers() -> None:
+    """Row numbers are drawn as int32, for memory; the permutation is what int64 would give."""
+    part = Part(
+        fields=np.arange(3000, dtype=np.int32).reshape(-1, 1),
+        labels=np.zeros((3000, 1), np.uint8),
+        users=np.zeros(3000, np.int32),
+        probabilities=None,
+    )
+    found = torch.cat([f for f, _ in Batches(part, 64, CPU).shuffled(stream(1, "batches"))])
+    wide = torch.randperm(3000, generator=stream(1, "batches"))
+    assert found[:, 0].tolist() == wide.tolist()
 
 
 def test_batch_order_is_a_permutation_that_depends_on_the_seed_alone(split_path: Path) -> None:

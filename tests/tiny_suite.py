@@ -91,6 +91,31 @@ def make_suite(tmp_path):
     }
 
 
+def add_unbiased(suite, dataset, rows=300):
+    """Give a data set of the suite, and its runs, a part with randomly exposed items."""
+    split = suite["splits"] / dataset
+    test, unbiased = split / "test", split / "unbiased"
+    unbiased.mkdir()
+    for name in ("fields", "labels", "users"):
+        np.save(unbiased / f"{name}.npy", np.load(test / f"{name}.npy")[::-1][:rows])
+    manifest = json.loads((split / "manifest.json").read_text())
+    manifest["rows"]["unbiased"] = rows
+    (split / "manifest.json").write_text(json.dumps(manifest))
+    labels, users = (np.load(unbiased / f"{name}.npy") for name in ("labels", "users"))
+    for path in (suite["results"] / "runs" / dataset).glob("*/*"):
+        logits = np.load(path / "test_logits.npy")[::-1][:rows]
+        np.save(path / "unbiased_logits.npy", logits)
+        scored = {
+            task: evaluate_task(labels[:, t], logits[:, t], users) for t, task in enumerate(TASKS)
+        }
+
+        def add(run, path=path, scored=scored):
+            run["metrics"]["unbiased"] = scored
+            run["files"]["unbiased_logits.npy"] = sha256(path / "unbiased_logits.npy")
+
+        edit_run(path, add)
+
+
 def run_path(suite, dataset, model, seed):
     return suite["results"] / "runs" / dataset / model / str(seed)
 
@@ -119,14 +144,14 @@ def rewrite_run(suite, dataset, model, seed, logits):
     write_run(path, suite["splits"] / dataset, logits, f"{dataset}-{model}-{seed}")
 
 
-def brute_force(suite, dataset, t, model):
+def brute_force(suite, dataset, t, model, part="test"):
     """AUCs (S,) and D (S, G) of a model by loops over all pairs of rows."""
-    folder = suite["splits"] / dataset / "test"
+    folder = suite["splits"] / dataset / part
     y, users = np.load(folder / "labels.npy")[:, t], np.load(folder / "users.npy")
     distinct = sorted(set(users.tolist()))
     areas, d = [], []
     for seed in SEEDS:
-        z = np.load(run_path(suite, dataset, model, seed) / "test_logits.npy")[:, t]
+        z = np.load(run_path(suite, dataset, model, seed) / f"{part}_logits.npy")[:, t]
         difference = z[y == 1][:, None] - z[y == 0]
         wins = np.where(difference > 0, 1.0, np.where(difference == 0, 0.5, 0.0))
         area = wins.mean()

@@ -67,6 +67,12 @@ def train_cell(
         on_valid, _ = evaluation.evaluate(result.model, valid, tasks, batch_size, device)
         on_test, logits = evaluation.evaluate_test(result.model, split, batch_size, device)
         np.save(partial / "test_logits.npy", logits, allow_pickle=False)
+        found = {"valid": on_valid, "test": on_test}
+        if split.has_unbiased:
+            found["unbiased"], logits = evaluation.evaluate_unbiased(
+                result.model, split, batch_size, device
+            )
+            np.save(partial / "unbiased_logits.npy", logits, allow_pickle=False)
         if spec["train"]["keep_weights"]:
             save_file(_weights(result.model), str(partial / "best.safetensors"))
         evaluate_s = time.perf_counter() - clock_evaluate
@@ -80,7 +86,7 @@ def train_cell(
                 "rows": split.manifest["rows"],
                 "fields": len(split.schema.fields),
             },
-            "metrics": {"valid": on_valid, "test": on_test},
+            "metrics": found,
             "best_epoch": result.best_epoch,
             "epochs_run": result.epochs_run,
             "stopped": result.stopped,

@@ -26,6 +26,9 @@ app = typer.Typer(
     "folder; `snakemake --cores N` calls these commands in the right order.",
 )
 
+data_app = typer.Typer(no_args_is_help=True, help="Make a data set's split, or show it.")
+app.add_typer(data_app, name="data")
+
 RAW, SPLITS, RESULTS = Path("data/raw"), Path("data/splits"), Path("results")
 DATABASE = "sqlite:///mlflow.db"
 
@@ -63,14 +66,19 @@ def _version(
 
 
 @app.command()
-def fetch(dataset: DatasetName) -> None:
+def fetch(
+    dataset: DatasetName,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="download nothing, as with STEMBENCH_OFFLINE=1")
+    ] = False,
+) -> None:
     """Download or generate a data set's raw files into data/raw, checked by checksum."""
     from stembench import params
     from stembench.data.fetch import fetch as run
 
     settings = params.load()
     entry = _entry(dataset, settings)
-    run(dataset, entry.source, RAW / dataset, settings.mirrors)
+    run(dataset, entry.source, RAW / dataset, settings.mirrors, offline=offline or None)
 
 
 @app.command()
@@ -82,8 +90,8 @@ def split(dataset: DatasetName) -> None:
     split_dataset(dataset, _entry(dataset, params.load()), RAW / dataset, SPLITS / dataset)
 
 
-@app.command()
-def data(
+@data_app.command("make")
+def data_make(
     dataset: DatasetName,
     stamp: Annotated[
         Path | None, typer.Option(help="write the split's name and hash here, as JSON")
@@ -95,6 +103,34 @@ def data(
 
     _entry(dataset, params.load())
     make_split(dataset, SPLITS / dataset, stamp)
+
+
+@data_app.command("show")
+def data_show(
+    dataset: DatasetName,
+    html: Annotated[Path | None, typer.Option(help="write the HTML data card here")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write the figures here, as JSON")
+    ] = None,
+) -> None:
+    """Show what is in a data set's split: sizes, rates, users, labels, vocabularies, sources."""
+    from stembench import params
+    from stembench.data.card import dataset_facts
+    from stembench.data.splits import SplitDirectory
+    from stembench.provenance import write_json
+
+    entry = _entry(dataset, params.load())
+    facts = dataset_facts(SplitDirectory(SPLITS / dataset), entry.source)
+    if html is not None:
+        from stembench.report.card_html import write_card
+
+        typer.echo(f"data card: {write_card(facts, html)}")
+    if json_file is not None:
+        write_json(json_file, facts)
+    if html is None and json_file is None:
+        from stembench.report.card_text import print_card
+
+        print_card(facts)
 
 
 @app.command()
@@ -222,6 +258,33 @@ def list_(suite: SuiteName = None) -> None:
 
     settings = params.load()
     typer.echo(overview(settings, settings.select(suite), RESULTS, SPLITS))
+
+
+@app.command()
+def plan(
+    suite: SuiteName = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="cells at a time [default: all cores]")
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="measure the speed of each model by a few steps, for the times")
+    ] = True,
+    seconds: Annotated[float, typer.Option(min=1, help="time for the calibration")] = 30.0,
+) -> None:
+    """Print what a suite will need: rows, disk, memory, time, and files missing by hand."""
+    from stembench import params, plan_speed
+    from stembench.plan import needs, survey
+    from stembench.plan_text import print_plan
+
+    settings = params.load()
+    chosen = settings.select(suite)
+    data = survey(settings, chosen, RAW, SPLITS)
+    by_name = {each.name: each for each in data}
+    cells = needs(settings, chosen, data)
+    work = [(spec, by_name[need.dataset]) for need, spec in cells]
+    speeds = plan_speed.calibrate(work, seconds) if calibrate else {}
+    sizes = [(need, spec["train"]["batch_size"]) for need, spec in cells]
+    print_plan(chosen.name, data, sizes, speeds, cores or os.cpu_count() or 1)
 
 
 @app.command(hidden=True)

@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from stembench.errors import StembenchError
 from stembench.metrics import METRICS, evaluate_task
-from stembench.runs import COST, Cell, Group, measure, number, read, require_complete
+from stembench.runs import COST, Group, measure, number, read, require_complete
 from stembench.stats import holm, t_test, tost, two_way
 
 #: Metrics by which models are ranked, by the mean over seeds of what is to be small. A model whose
@@ -32,6 +31,10 @@ LOSSES: dict[str, Callable[[float], float]] = {
     "logloss": lambda value: value,
     "calibration": lambda value: abs(value - 1),
 }
+#: The rows of metrics.csv on randomly exposed items: metric -> (part, the metric there).
+UNBIASED = {f"unbiased_{metric}": ("unbiased", metric) for metric in ("auc", "gauc")}
+#: Family of the comparisons on a part: each is adjusted by itself.
+FAMILIES = {"test": "F1", "unbiased": "FU"}
 COLUMNS: dict[str, tuple[str, ...]] = {
     "cells": ("dataset", "model", "seed", "status", "run_sha256"),
     "runs": ("dataset", "model", "seed", "part", "task", "metric", "value"),
@@ -103,10 +106,11 @@ def compare(
         rows["runs"] += _runs(group)
         rows["metrics"] += metrics
         rows["oracle"] += _oracle(group, metrics)
-        rows["comparison"] += _comparison(group, reference, alpha, margin)
+        for part in group.parts:
+            rows["comparison"] += _comparison(group, part, reference, alpha, margin)
         rows["cost"] += _cost(group)
         for cell in group.cells:
-            cell.influence = None  # the next data set needs the memory
+            cell.influences.clear()  # the next data set needs the memory
     frames = {name: pd.DataFrame(rows[name], columns=list(COLUMNS[name])) for name in COLUMNS}
     inputs = _inputs(results.name, groups)
     inputs |= {"reference": reference, "alpha": alpha, "margin": margin}
@@ -128,26 +132,32 @@ def _runs(group: Group) -> Rows:
             **{"task": task, "metric": metric, "value": cell.metric(part, task, metric)},
         }
         for cell in group.sound()
-        for part in ("valid", "test")
+        for part in ("valid", *group.parts)
         for task in group.tasks
         for metric in METRICS
     ]
 
 
 def _metrics(group: Group) -> Rows:
-    """Mean, SD and rank of the test metrics over the seeds, and the seeds that are missing."""
+    """Mean, SD and rank of the test metrics over the seeds, and the seeds that are missing.
+
+    Those on randomly exposed items follow as rows with metrics of their own, see UNBIASED.
+    """
+    places = {metric: ("test", metric) for metric in LOSSES}
+    if "unbiased" in group.parts:
+        places |= UNBIASED
     rows: Rows = []
     for task in group.tasks:
-        for metric in LOSSES:
+        for metric, (part, name) in places.items():
             block: Rows = []
             losses: list[float] = []
             for model in group.models:
                 cells = [cell for cell in group.cells if cell.model == model]
                 lacking = [str(cell.seed) for cell in cells if cell.status != "ok"]
                 runs = group.sound(model)
-                values = [cell.metric("test", task, metric) for cell in runs]
+                values = [cell.metric(part, task, name) for cell in runs]
                 mean, sd = _mean_sd(values)
-                losses.append(_mean_sd(map(LOSSES[metric], values))[0])
+                losses.append(_mean_sd(map(LOSSES[name], values))[0])
                 row: dict[str, Any] = {"dataset": group.dataset, "task": task, "metric": metric}
                 row |= {"model": model, "n_seeds": len(runs), "n_expected": len(cells)}
                 block.append(row | {"missing_seeds": ";".join(lacking), "mean": mean, "sd": sd})
@@ -159,14 +169,15 @@ def _metrics(group: Group) -> Rows:
 
 def _oracle(group: Group, metrics: Rows) -> Rows:
     """Metrics of the true probabilities, and the models that pass them: a fault, to be shown."""
-    if group.test is None or group.test.probabilities is None:
+    test = group.parts.get("test")
+    if test is None or test.probabilities is None:
         return []
     rows: Rows = []
     for t, task in enumerate(group.tasks):
         # The logits of 0 and 1 are infinite: stay one step inside.
-        p = np.clip(group.test.probabilities[:, t], 1e-300, 1 - 2**-53)
+        p = np.clip(test.probabilities[:, t], 1e-300, 1 - 2**-53)
         logits = np.log(p) - np.log1p(-p)
-        values = evaluate_task(group.test.labels[:, t], logits, group.test.users)
+        values = evaluate_task(test.labels[:, t], logits, test.users)
         passing = [
             row["model"]
             for row in metrics
@@ -181,19 +192,20 @@ def _oracle(group: Group, metrics: Rows) -> Rows:
     return rows
 
 
-def _comparison(group: Group, reference: str, alpha: float, margin: float) -> Rows:
-    """The reference against every other model on each task; Holm over all of the data set."""
+def _comparison(group: Group, part: str, reference: str, alpha: float, margin: float) -> Rows:
+    """The reference against every other model on each task of a part; Holm over all of these."""
+    rows_of = group.parts[part]
     rows: Rows = []
     for t, task in enumerate(group.tasks):
-        assert group.test is not None
-        labels = group.test.labels[:, t]
+        labels = rows_of.labels[:, t]
         common: dict[str, Any] = {"dataset": group.dataset, "task": task}
-        common |= {"metric": "auc", "bucket": "all", "model_a": reference}
-        common |= {"n_users": len(np.unique(group.test.users)), "n_rows": len(labels)}
-        common |= {"n_pos": int(labels.sum()), "family": f"F1:{group.dataset}"}
+        common |= {"metric": "auc", "model_a": reference}
+        common |= {"bucket": "all" if part == "test" else part}
+        common |= {"n_users": len(np.unique(rows_of.users)), "n_rows": len(labels)}
+        common |= {"n_pos": int(labels.sum()), "family": f"{FAMILIES[part]}:{group.dataset}"}
         for other in group.models:
             if other != reference:
-                pair = _pair(group, t, task, (reference, other), alpha, margin)
+                pair = _pair(group, part, t, (reference, other), alpha, margin)
                 rows.append(common | {"model_b": other} | pair)
     for row, p_adj in zip(rows, holm([row["p_total"] for row in rows]), strict=True):
         row["p_adj"] = p_adj
@@ -202,29 +214,25 @@ def _comparison(group: Group, reference: str, alpha: float, margin: float) -> Ro
 
 
 def _pair(
-    group: Group, t: int, task: str, models: tuple[str, str], alpha: float, margin: float
+    group: Group, part: str, t: int, models: tuple[str, str], alpha: float, margin: float
 ) -> dict[str, float]:
     """Statistics of AUC(a) - AUC(b) over the seeds that both have, NaN below two seeds."""
+    task = group.tasks[t]
     a, b = ({cell.seed: cell for cell in group.sound(model)} for model in models)
     seeds = [seed for seed in a if seed in b]
     row: dict[str, float] = {"n_seeds": len(seeds)}
     for side, cells in (("a", a), ("b", b)):
-        mean, sd = _mean_sd(cells[seed].metric("test", task, "auc") for seed in seeds)
+        mean, sd = _mean_sd(cells[seed].metric(part, task, "auc") for seed in seeds)
         row |= {f"mean_{side}": mean, f"sd_{side}": sd}
     if len(seeds) < 2:
         return row | dict.fromkeys(("delta", "p_total", "p_tost"), math.nan)
-    difference = np.stack([_influence(a[seed], t) - _influence(b[seed], t) for seed in seeds])
+    differences = [a[seed].influences[part][t] - b[seed].influences[part][t] for seed in seeds]
+    difference = np.stack(differences)
     test = two_way(difference, alpha)
     row |= {"delta": test.mean, "se_seed": test.se_seed, "se_user": test.se_user}
     row |= {"se_total": test.se_total, "df": test.df, "ci_lo": test.ci_lo, "ci_hi": test.ci_hi}
     row |= {"p_total": test.p, "p_seed": t_test(test.mean, test.se_seed, len(seeds) - 1)}
     return row | {"p_tost": tost(test.mean, test.se_total, test.df, margin)}
-
-
-def _influence(cell: Cell, t: int) -> NDArray[np.float64]:
-    assert cell.influence is not None
-    row: NDArray[np.float64] = cell.influence[t]
-    return row
 
 
 def _verdict(delta: float, p_adj: float, p_tost: float, alpha: float) -> str:

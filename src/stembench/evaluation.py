@@ -1,4 +1,4 @@
-"""The only reader of the test part.
+"""The only reader of the test part, and of the part with randomly exposed items beside it.
 
 Called once per run, after `training.fit` has chosen the epoch on the validation part.
 """
@@ -37,3 +37,13 @@ def evaluate_test(
 ) -> tuple[TaskMetrics, NDArray[np.float32]]:
     """Metrics per task and the logits of the test part."""
     return evaluate(model, split.part("test"), split.schema.tasks, batch_size, device)
+
+
+def evaluate_unbiased(
+    model: nn.Module, split: SplitDirectory, batch_size: int, device: torch.device
+) -> tuple[TaskMetrics, NDArray[np.float32]]:
+    """Metrics per task and the logits on randomly exposed items, where the split has them.
+
+    No recommender chose these rows, so that they show what a model does away from its policy.
+    """
+    return evaluate(model, split.part("unbiased"), split.schema.tasks, batch_size, device)

@@ -65,14 +65,14 @@ def _text(run: dict[str, Any], history: str) -> str:
         f"{run['parameters']['total']:,} parameters, {run['peak_memory_mb']:.0f} MB, "
         f"{environment['device']} ({environment['cpu']})",
         "",
-        f"{'part':<6} {'task':<14} {'AUC':>8} {'gAUC':>8} {'log loss':>9} {'pred/obs':>9}"
+        f"{'part':<8} {'task':<14} {'AUC':>8} {'gAUC':>8} {'log loss':>9} {'pred/obs':>9}"
         f" {'rows':>9} {'positive':>9} {'users in gAUC':>14}",
     ]
     for part, tasks in run["metrics"].items():
         for task, m in tasks.items():
             gauc = "-" if m["gauc"] is None else f"{m['gauc']:.4f}"
             lines.append(
-                f"{part:<6} {task:<14} {m['auc']:>8.4f} {gauc:>8} {m['logloss']:>9.5f}"
+                f"{part:<8} {task:<14} {m['auc']:>8.4f} {gauc:>8} {m['logloss']:>9.5f}"
                 f" {m['calibration']:>9.4f} {m['n_rows']:>9,} {m['n_pos']:>9,}"
                 f" {m['gauc_users_kept']:>14.1%}"
             )

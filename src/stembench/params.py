@@ -161,6 +161,9 @@ def _cross_check(params: Params) -> list[str]:
         faults += params_models.check(f"datasets.{name}.args", dataset.args, every)
         faults += params_models.check_source(name, dataset.source.kind, dataset.source.options)
         faults += _check_table(f"datasets.{name}.table", dataset.table)
+        if dataset.expected is not None:
+            fields = [f for role in dataset.table.fields.model_dump().values() for f in role]
+            faults += _unknown(f"datasets.{name}.expected.ids", list(dataset.expected.ids), fields)
     for key, suite in params.suites.items():
         where = f"suites.{key}"
         if suite.name != key:
@@ -202,6 +205,17 @@ def _check_table(where: str, table: Table) -> list[str]:
     if not names:
         faults.append(f"{where}.fields: name at least one column")
     faults += _unknown(f"{where}.bags", list(table.bags), names)
+    faults += _unknown(f"{where}.numeric", list(table.numeric), names)
+    faults += [
+        f"{where}.numeric: {name} is a bag; a field is one or the other"
+        for name in table.numeric
+        if name in table.bags
+    ]
+    faults += [
+        f"{where}.min_counts: {name} is numeric, and numbers in buckets are not counted"
+        for name in table.numeric
+        if name in table.min_counts
+    ]
     faults += _unknown(f"{where}.min_counts", list(table.min_counts), names)
     return faults
 

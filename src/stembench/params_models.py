@@ -100,7 +100,7 @@ def check_source(dataset: str, kind: str, options: dict[str, Any]) -> list[str]:
         return [f"{where}.kind: unknown {kind!r}, one of {', '.join(known)}"]
     allowed = {
         name: argument
-        for function in ("generate", "load")
+        for function in ("generate", "leaks", "load")
         if _has(path, function)
         for name, argument in _keywords(path, None, function).items()
     }
@@ -158,6 +158,12 @@ def _plain(value: Any) -> Any:
 
 def _type_fault(name: str, annotation: str, value: Any) -> str | None:
     """What is wrong with a value for an annotation, or None."""
+    branches = _branches(annotation)
+    if len(branches) > 1:
+        if value is None and "None" in branches:
+            return None
+        faults = [_type_fault(name, branch, value) for branch in branches if branch != "None"]
+        return None if None in faults else ", or ".join(fault for fault in faults if fault)
     literal = re.match(r"^Literal\[(.*)\]$", annotation)
     if literal:
         choices = ast.literal_eval(f"[{literal.group(1)}]")
@@ -168,7 +174,7 @@ def _type_fault(name: str, annotation: str, value: Any) -> str | None:
             return "must hold at least one width"
         return None if good else f"must be a list of positive integers, not {value!r}"
     if annotation == "int":
-        if name == "seed":
+        if name in ("seed", "max_ragged"):
             good = _is_int(value) and value >= 0
             return None if good else f"must be an integer of at least 0, not {value!r}"
         good = _is_int(value) and value >= 1
@@ -182,19 +188,46 @@ def _type_fault(name: str, annotation: str, value: Any) -> str | None:
             return f"must be a number, not {value!r} (write 1.0e-4, not 1e-4)"
         if not math.isfinite(value):
             return f"must be a finite number, not {value!r}"
-        if name in ("shared", "specific") and value < 0:
+        if name in ("shared", "specific", "user_tail", "item_tail") and value < 0:
             return f"must be at least 0, not {value!r}"
         if name == "dropout" and not 0 <= value < 1:
             return f"must lie in [0, 1), not {value!r}"
         if name == "correlation" and not -1 <= value <= 1:
             return f"must lie in [-1, 1], not {value!r}"
         return None
+    if annotation == "list[str]":
+        good = isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
+        return None if good else f"must be a list of texts, not {value!r}"
+    if annotation == "dict[str, str]":
+        good = isinstance(value, dict) and all(
+            isinstance(item, str) and item for pair in value.items() for item in pair
+        )
+        return None if good else f"must map names to texts, not {value!r}"
+    if annotation == "list[list[float]]":
+        good = isinstance(value, list) and all(
+            isinstance(row, list) and len(row) == len(value) and all(map(_is_number, row))
+            for row in value
+        )
+        return None if good else f"must be a square matrix of numbers, not {value!r}"
     if annotation == "dict[str, float]":
         good = isinstance(value, dict) and all(
             isinstance(v, float) and 0 < v < 1 for v in value.values()
         )
         return None if good else f"must map names to numbers in (0, 1), not {value!r}"
     raise StembenchError(f"{name}: annotation {annotation} is not supported in params.yaml")
+
+
+def _branches(annotation: str) -> list[str]:
+    """`A | B` as [A, B]."""
+    node, found = ast.parse(annotation, mode="eval").body, []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        found.append(ast.unparse(node.right))
+        node = node.left
+    return [ast.unparse(node), *reversed(found)]
+
+
+def _is_number(value: Any) -> bool:
+    return _is_int(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _is_int(value: Any) -> bool:

@@ -29,10 +29,23 @@ TRAINING_SOURCES = (
 SPLIT_SOURCES = (
     "data/encode.py",
     "data/files.py",
+    "data/keys.py",
+    "data/parts.py",
+    "data/places.py",
     "data/prepare.py",
+    "data/ranks.py",
+    "data/raw.py",
+    "data/rows.py",
     "data/schema.py",
     "data/source.py",
+    "data/spill.py",
     "data/split.py",
+    "data/splits.py",
+    "data/store.py",
+    "data/text.py",
+    "data/users.py",
+    "data/vocabulary.py",
+    "data/writer.py",
     "params_schema.py",
 )
 #: Files whose change can change the tables, and the report made from them.
@@ -41,6 +54,12 @@ COMPARISON_SOURCES = tuple(
 )
 REPORT_SOURCES = tuple(
     sorted(path for path in (PACKAGE / "report").iterdir() if path.suffix in (".py", ".j2"))
+)
+#: Files whose change can change a data card.
+CARD_SOURCES = (
+    PACKAGE / "data" / "card.py",
+    *sorted((PACKAGE / "report").glob("card*")),
+    *(PACKAGE / "report" / name for name in ("names.py", "plots.py", "style.css.j2")),
 )
 #: Files whose change can change what MLflow shows.
 TRACKING_SOURCES = tuple(sorted((PACKAGE / "tracking").glob("*.py")))

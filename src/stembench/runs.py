@@ -41,7 +41,7 @@ class Cell:
     """One expected run.
 
     run: its run.json, checked where the status is ok; run_sha256: the sha256 of that file, empty if
-    there is none; influence: (T, G), see `stats.user_influence`, filled by `measure`.
+    there is none; influences: by part, (T, G), see `stats.user_influence`, filled by `measure`.
     """
 
     dataset: str
@@ -52,7 +52,7 @@ class Cell:
     status: str = "missing"
     run_sha256: str = ""
     run: dict[str, Any] = field(default_factory=dict)
-    influence: NDArray[np.float64] | None = None
+    influences: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -72,12 +72,15 @@ class Cell:
 
 @dataclass
 class Group:
-    """The cells of one data set, and its test part; no split if partial tables lack it."""
+    """The cells of one data set, and the parts they are compared on: test, and any unbiased one.
+
+    No split and no parts if partial tables lack it.
+    """
 
     dataset: str
     cells: list[Cell]
     split: SplitDirectory | None = None
-    test: Part | None = None
+    parts: dict[str, Part] = field(default_factory=dict)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -107,7 +110,9 @@ def read(results: Path, splits: Path, expected: list[dict[str, Any]], partial: b
     for group in groups.values():
         try:
             split = SplitDirectory(splits / group.dataset)
-            group.test, group.split = split.part("test"), split
+            group.parts["test"], group.split = split.part("test"), split
+            if split.has_unbiased:
+                group.parts["unbiased"] = split.part("unbiased")
         except StembenchError:
             if not partial:
                 raise
@@ -122,9 +127,12 @@ def measure(group: Group) -> None:
     One run's logits are in memory at a time.
     """
     for cell in group.sound():
-        cell.influence = _influence(cell, group)
-        if cell.influence is None:
-            cell.status = "damaged"
+        for name, part in group.parts.items():
+            influence = _influence(cell, name, part, group.tasks)
+            if influence is None:
+                cell.status = "damaged"
+                break
+            cell.influences[name] = influence
 
 
 def require_complete(groups: list[Group]) -> None:
@@ -163,12 +171,13 @@ def _status(cell: Cell, group: Group) -> str:
             return "stale"
         if group.split is None or cell.run["data"]["sha256"] != group.split.manifest["sha256"]:
             return "wrong_split"
-        for name in {"history.csv", "test_logits.npy"} | set(cell.run["files"]):
+        logits = {f"{part}_logits.npy" for part in group.parts}
+        for name in {"history.csv"} | logits | set(cell.run["files"]):
             with (cell.path / Path(name).name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != cell.run["files"][name]:
                     return "damaged"
         # Whatever the tables need must be there, so that they cannot fail halfway.
-        for part in ("valid", "test"):
+        for part in ("valid", *group.parts):
             for task in group.tasks:
                 for metric in METRICS:
                     cell.metric(part, task, metric)
@@ -179,18 +188,19 @@ def _status(cell: Cell, group: Group) -> str:
     return "ok"
 
 
-def _influence(cell: Cell, group: Group) -> NDArray[np.float64] | None:
+def _influence(
+    cell: Cell, name: str, part: Part, tasks: tuple[str, ...]
+) -> NDArray[np.float64] | None:
     """(T, G), or None if the logits cannot be read or are not those that run.json reports."""
-    assert group.test is not None
-    labels, users = group.test.labels, group.test.users
+    labels, users = part.labels, part.users
     try:
-        logits = np.load(cell.path / "test_logits.npy", mmap_mode="r", allow_pickle=False)
+        logits = np.load(cell.path / f"{name}_logits.npy", mmap_mode="r", allow_pickle=False)
         if logits.dtype != np.float32 or logits.shape != labels.shape:
             return None
         measured = [user_influence(labels[:, t], z, users) for t, z in enumerate(logits.T)]
     except (OSError, ValueError, StembenchError):
         return None
-    recorded = [cell.metric("test", task, "auc") for task in group.tasks]
+    recorded = [cell.metric(name, task, "auc") for task in tasks]
     if not np.allclose([auc for auc, _ in measured], recorded, rtol=0, atol=1e-9):
         return None
     return np.stack([influence for _, influence in measured])

@@ -6,13 +6,19 @@ import hashlib
 import io
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
+from stembench.data import split
+from stembench.data.keys import coder
+from stembench.data.store import Store
 from stembench.params_schema import Dataset, Source
 
 LOG_HEADER = (
@@ -169,6 +175,22 @@ def atomic_entry() -> dict[str, Any]:
         },
         "split": {"name": "mini_t1", "rule": "time", "valid": 0.2, "test": 0.2},
     }
+
+
+@contextmanager
+def stored(
+    frame: pl.DataFrame, user: str = "user", time: str | None = None, batch: int = 7, **marks: Any
+) -> Iterator[split.Rows]:
+    """The columns of a table in a store, `batch` rows a chunk, as the rules look at them."""
+    with TemporaryDirectory() as folder, Store(Path(folder) / "store") as store:
+        coders = {name: coder(name, dtype) for name, dtype in frame.schema.items()}
+        for name in coders:
+            store.add_column(name)
+        for part in frame.iter_slices(batch) if len(frame) else ():
+            for name, column in coders.items():
+                store.columns[name].append(*column.keys(part[name]))
+            store.end_chunk(len(part))
+        yield split.Rows(store, coders, user, time, **marks)
 
 
 @pytest.fixture

@@ -238,6 +238,7 @@ def test_raw_files_are_those_of_params(tmp_path: Path, out: Path, make_dataset: 
     (tmp_path / "log_standard_old.csv").write_text("old")
     with pytest.raises(StembenchError, match=r"does not name: log_standard_old\.csv; remove"):
         split_dataset("mini", dataset, tmp_path, out)
+    (tmp_path / "log_standard_old.csv").unlink()
     (tmp_path / "user_features_pure.csv").write_text("changed")
     with pytest.raises(StembenchError, match=r"user_features_pure\.csv: wrong sha256, expected"):
         split_dataset("mini", dataset, tmp_path, out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from stembench.data import files, prepare
+from stembench.data import files, prepare, store
 from stembench.data.prepare import split_dataset
+from stembench.data.writer import ArrayFile
 from stembench.errors import StembenchError
 from stembench.params import Dataset
 from tests.data.conftest import atomic_entry, tree, untouched
@@ -30,7 +31,10 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize(("kind", "after"), [(store.Column, 0), (store.Block, 0), (ArrayFile, 7)])
 def test_a_full_disk_leaves_what_was_there(
+    kind: Any,
+    after: int,
     existing: bool,
     atomic_root: Path,
     out: Path,
@@ -41,33 +45,52 @@ def test_a_full_disk_leaves_what_was_there(
     if existing:
         split_dataset("mini", dataset, atomic_root, out)
     before = tree(out.parent)
-    save, calls = np.save, []
+    append, calls = kind.append, []
 
-    def full(path: Path, array: Any, allow_pickle: bool) -> None:
-        calls.append(path)
-        if len(calls) > 4:
-            path.write_bytes(b"half")
+    def full(self: Any, *arrays: Any) -> None:
+        calls.append(self)
+        append(self, *arrays)
+        if len(calls) > after:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        save(path, array, allow_pickle=allow_pickle)
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(kind, "append", full)
     with pytest.raises(StembenchError, match=r"mini cannot be written .*No space left.*free space"):
         split_dataset("mini", dataset, atomic_root, out)
     assert tree(out.parent) == before
 
 
+def test_a_file_that_may_not_grow_is_told_by_the_system(
+    atomic_root: Path, out: Path, make_dataset: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No injected error: the kernel refuses to write more than a hundred bytes into a file."""
+    dataset = make_dataset(atomic_entry())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(StembenchError, match=r"mini cannot be written .*File too large"):
+            split_dataset("mini", dataset, atomic_root, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert untouched(out)
+
+
 KILLED = """
 import os, signal
 from pathlib import Path
-from stembench.data import prepare
+from stembench.data import prepare, store, writer
 from stembench.params import Dataset
-prepare.replace_folder = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+{at} = kill
 prepare.split_dataset("mini", Dataset.model_validate({entry!r}), Path({raw!r}), Path({out!r}))
 """
 
 
+@pytest.mark.parametrize(
+    "at", ["prepare.replace_folder", "store.Block.append", "writer.ArrayFile.append"]
+)
 def test_a_killed_process_leaves_no_split(
-    atomic_root: Path, out: Path, make_dataset: Make, monkeypatch: pytest.MonkeyPatch
+    at: str, atomic_root: Path, out: Path, make_dataset: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted before the rename, and the leftovers of a process that was killed outright."""
     dataset = make_dataset(atomic_entry())
@@ -80,7 +103,7 @@ def test_a_killed_process_leaves_no_split(
         with pytest.raises(KeyboardInterrupt):
             split_dataset("mini", dataset, atomic_root, out)
     assert untouched(out)
-    code = KILLED.format(raw=str(atomic_root), out=str(out), entry=atomic_entry())
+    code = KILLED.format(at=at, raw=str(atomic_root), out=str(out), entry=atomic_entry())
     process = subprocess.Popen([sys.executable, "-c", code])
     assert process.wait() == -signal.SIGKILL
     assert [path.name for path in out.parent.iterdir()] == [f".mini.partial-{process.pid}"]

@@ -19,6 +19,11 @@ OUT = f"results/{SUITE.name}"
 RUNS = {
     (run.dataset, run.model, str(run.seed)): run for run in params.expand(PARAMS, SUITE)
 }
+CARDS = expand(
+    f"{OUT}/data_cards/{{dataset}}.{{kind}}",
+    dataset=SUITE.datasets,
+    kind=["html", "json"],
+)
 RUN_FILES = [f"{OUT}/runs/{'/'.join(cell)}/run.json" for cell in RUNS]
 
 

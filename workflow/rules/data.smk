@@ -14,4 +14,4 @@ rule data:
     params:
         data=lambda wildcards: PARAMS.datasets[wildcards.dataset].data_json(),
     shell:
-        "python -m stembench data {wildcards.dataset} --stamp {output.stamp} 2> {log}"
+        "python -m stembench data make {wildcards.dataset} --stamp {output.stamp} 2> {log}"

@@ -1,9 +1,27 @@
-# Figures and the self-contained report, from the tables alone; then MLflow, a copy of it all.
+# A data card a data set, from its split; figures and the self-contained report, from the tables and
+# cards alone; then MLflow, a copy of it all.
+
+
+rule card:
+    input:
+        split=f"{OUT}/data/{{dataset}}.json",
+        sources=files(provenance.CARD_SOURCES),
+    output:
+        html=f"{OUT}/data_cards/{{dataset}}.html",
+        json=f"{OUT}/data_cards/{{dataset}}.json",
+    log:
+        f"{OUT}/logs/data_cards/{{dataset}}.log",
+    params:
+        data=lambda wildcards: PARAMS.datasets[wildcards.dataset].data_json(),
+    shell:
+        "python -m stembench data show {wildcards.dataset} "
+        "--html {output.html} --json {output.json} > {log} 2>&1"
 
 
 rule report:
     input:
         rules.compare.output,
+        cards=CARDS,
         sources=files(provenance.REPORT_SOURCES),
     output:
         f"{OUT}/report.html",

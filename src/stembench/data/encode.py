@@ -1,9 +1,9 @@
-"""Columns to ids and labels. Vocabularies come from the training part only."""
+"""Which columns of a table are used, and the labels computed from them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,85 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stembench.data.schema import (
-    FIRST_ID,
-    MISSING,
-    OUT_OF_VOCABULARY,
-    PADDING,
-    Field,
-    Kind,
-    Role,
-)
+from stembench.data.schema import Role
 from stembench.errors import StembenchError
 from stembench.params_schema import Bag, Table
-
-#: Number of a row in the source's table, for messages. Counts from 1.
-ROW = "__row"
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """The values of one field that have an id of their own; that of `values[i]` is FIRST_ID + i.
-
-    `values` stand by falling count in the training part, then rising. For a bag they are tokens.
-    """
-
-    name: str
-    role: Role
-    values: pl.Series
-    bag: Bag | None = None
-
-    @property
-    def field(self) -> Field:
-        """The field as the schema has it."""
-        kind: Kind = "bag" if self.bag else "categorical"
-        columns = self.bag.length if self.bag else 1
-        return Field(self.name, self.role, kind, len(self.values) + FIRST_ID, columns)
-
-    def encode(self, column: pl.Series) -> NDArray[np.int32]:
-        """Ids (N, columns): MISSING for null or empty, OUT_OF_VOCABULARY for unknown values.
-
-        A bag keeps its first `length` tokens, then PADDING; an empty one is MISSING, PADDING, ….
-        """
-        if self.bag is None:
-            return self._ids(_clean(column), MISSING).reshape(-1, 1)
-        tokens = _tokens(column, self.bag)
-        ids = [
-            self._ids(tokens.list.get(place, null_on_oob=True), PADDING if place else MISSING)
-            for place in range(self.bag.length)
-        ]
-        return np.stack(ids, axis=1)
-
-    def decode(self, ids: NDArray[np.int32]) -> list[Any]:
-        """Values of ids (N,); None for the reserved ones."""
-        known = self.values.to_list()
-        return [known[i - FIRST_ID] if i >= FIRST_ID else None for i in ids.tolist()]
-
-    def _ids(self, values: pl.Series, absent: int) -> NDArray[np.int32]:
-        if len(self.values):
-            ids = values.replace_strict(
-                self.values,
-                pl.int_range(FIRST_ID, len(self.values) + FIRST_ID, dtype=pl.Int32, eager=True),
-                default=OUT_OF_VOCABULARY,
-                return_dtype=pl.Int32,
-            )
-        else:
-            ids = pl.repeat(OUT_OF_VOCABULARY, len(values), dtype=pl.Int32, eager=True)
-        # Copied: polars hands out arrays that may not be written to.
-        array: NDArray[np.int32] = ids.to_numpy().astype(np.int32)
-        array[values.is_null().to_numpy()] = absent
-        return array
-
-
-def fit(name: str, role: Role, column: pl.Series, min_count: int, bag: Bag | None) -> Vocabulary:
-    """The vocabulary of a training column: its values that occur at least `min_count` times."""
-    values = _tokens(column, bag).explode() if bag else _clean(column)
-    counts = (
-        values.drop_nulls().alias("value").to_frame().group_by("value").len("count")
-        .filter(pl.col("count") >= min_count)
-        .sort(["count", "value"], descending=[True, False])
-    )  # fmt: skip
-    return Vocabulary(name, role, counts["value"], bag)
 
 
 def roles(table: Table) -> dict[str, Role]:
@@ -107,21 +31,27 @@ def task_expressions(table: Table) -> dict[str, pl.Expr]:
 
     Raises StembenchError for text that is no expression.
     """
-    expressions = {}
-    for task, text in table.tasks.items():
-        try:
-            expressions[task] = pl.sql_expr(text)
-        except pl.exceptions.PolarsError as error:
-            raise StembenchError(
-                f"task {task}: {text!r} is not an SQL expression on columns ({error})"
-            ) from None
-    return expressions
+    return {task: row_expression(f"task {task}", text) for task, text in table.tasks.items()}
+
+
+def row_expression(where: str, text: str) -> pl.Expr:
+    """The expression of an SQL text; raises StembenchError when it is none."""
+    try:
+        return pl.sql_expr(text)
+    except pl.exceptions.PolarsError as error:
+        raise StembenchError(
+            f"{where}: {text!r} is not an SQL expression on columns ({error})"
+        ) from None
 
 
 def needed_columns(
-    table: Table, split_column: str | None, columns: list[str], leaks: Mapping[str, str]
+    table: Table,
+    split_column: str | None,
+    columns: list[str],
+    leaks: Mapping[str, str],
+    also: Iterable[str] = (),
 ) -> list[str]:
-    """Columns the split directory is made from, each once.
+    """Columns the split directory is made from, each once; `also` are more that it must have.
 
     `columns` are those of the source, `leaks` its columns (or patterns such as `p_*`) that tell
     the outcome. Raises StembenchError for an unknown column and for a field that leaks.
@@ -133,7 +63,7 @@ def needed_columns(
         for column in expression.meta.root_names()
     }
     probabilities = dict.fromkeys((table.probabilities or {}).values())
-    wanted = [table.user, table.time, split_column, *fields, *in_tasks, *probabilities]
+    wanted = [table.user, table.time, split_column, *also, *fields, *in_tasks, *probabilities]
     names = list(dict.fromkeys(name for name in wanted if name is not None))
     unknown = [name for name in names if name not in columns]
     if unknown:
@@ -162,55 +92,114 @@ def _leak(
     return next((why for pattern, why in leaks.items() if fnmatchcase(name, pattern)), None)
 
 
-def labels(frame: pl.DataFrame, table: Table) -> NDArray[np.uint8]:
-    """Labels (N, T) of the tasks, each exactly 0 or 1.
+class Labels:
+    """Reads the tasks' labels batch by batch, each exactly 0 or 1, and remembers what is wrong."""
 
-    Raises StembenchError when an expression fails, is no function of the row alone, or gives
-    null, NaN or another value; and when a column it reads holds NaN (which compares as large).
-    """
-    out = np.empty((len(frame), len(table.tasks)), np.uint8)
-    for place, (task, expression) in enumerate(task_expressions(table).items()):
-        where = f"task {task} ({table.tasks[task]})"
-        try:
+    def __init__(self, table: Table, unbiased: str | None = None) -> None:
+        self.rows = 0
+        # As messages name it -> the expression.
+        self._expressions = {
+            f"task {task} ({table.tasks[task]})": expression
+            for task, expression in task_expressions(table).items()
+        }
+        if unbiased is not None:
+            where = f"split.unbiased ({unbiased})"
+            self._expressions[where] = row_expression("split.unbiased", unbiased)
+        # Number of the expression and what is wrong -> rows, and number and value of the first.
+        self._faults: dict[tuple[int, str], tuple[int, int, Any]] = {}
+
+    @property
+    def width(self) -> int:
+        """Columns of what `read` gives."""
+        return len(self._expressions)
+
+    def check(self, empty: pl.DataFrame) -> None:
+        """Whether each expression is a function of the row alone that gives 0 or 1.
+
+        `empty`: the table's columns without rows. Raises StembenchError where it is not.
+        """
+        for where, expression in self._expressions.items():
+            try:
+                values = empty.select(expression.alias("label"))["label"]
+            except pl.exceptions.PolarsError as error:
+                raise StembenchError(f"{where}: {error}") from None
             # An aggregate or a constant gives one row even for none.
-            by_row = not len(frame.head(0).select(expression))
-            values = frame.select(expression.alias("label"))["label"] if by_row else None
-        except pl.exceptions.PolarsError as error:
-            raise StembenchError(f"{where}: {error}") from None
-        if values is None or len(values) != len(frame):
-            raise StembenchError(f"{where}: must be computed from the row's own columns")
-        for column in expression.meta.root_names():
-            if frame[column].dtype.is_float():
-                _refuse(frame, frame[column], frame[column].is_nan(), f"{where}: column {column}")
-        if not (values.dtype == pl.Boolean or values.dtype.is_numeric()):
-            raise StembenchError(f"{where}: gives {values.dtype}, must give 0 or 1")
-        number = values.cast(pl.Float64)
-        _refuse(frame, values, ~number.is_in([0.0, 1.0]).fill_null(False), where)
-        out[:, place] = number.to_numpy()
-    return out
+            if len(values) or _reads_other_rows(json.loads(_tree(expression))):
+                raise StembenchError(f"{where}: must be computed from the row's own columns")
+            if not (values.dtype == pl.Boolean or values.dtype.is_numeric()):
+                raise StembenchError(f"{where}: gives {values.dtype}, must give 0 or 1")
+
+    def read(self, frame: pl.DataFrame) -> NDArray[np.uint8]:
+        """Labels (N, T) of the next rows, last those of `unbiased`; faults are told at the end."""
+        out = np.empty((len(frame), len(self._expressions)), np.uint8)
+        for place, (where, expression) in enumerate(self._expressions.items()):
+            try:
+                values = frame.select(expression.alias("label"))["label"]
+            except pl.exceptions.PolarsError as error:
+                raise StembenchError(f"{where}: {error}") from None
+            for column in expression.meta.root_names():
+                if frame[column].dtype.is_float():  # NaN compares as large
+                    nan = frame[column].is_nan().fill_null(False)
+                    self._note((place, f"{where}: column {column}"), frame[column], nan)
+            bad = (
+                values.is_null() if values.dtype == pl.Boolean
+                else ~values.cast(pl.Float64).is_in([0.0, 1.0]).fill_null(False)
+            )  # fmt: skip
+            self._note((place, where), values, bad)
+            out[:, place] = values.cast(pl.Float64).fill_null(0).fill_nan(0).to_numpy() == 1
+        self.rows += len(frame)
+        return out
+
+    def finish(self) -> None:
+        """Raises StembenchError where a label is null, NaN or another value than 0 and 1."""
+        if self._faults:
+            first = min(self._faults, key=lambda fault: (fault[0], ": column" not in fault[1]))
+            count, row, value = self._faults[first]
+            raise StembenchError(
+                f"{first[1]}: {count} of {self.rows} rows are neither 0 nor 1 (row {row} gives "
+                f"{'null' if value is None else value}): labels must be complete; correct the "
+                "data or the expression"
+            )
+
+    def _note(self, where: tuple[int, str], values: pl.Series, bad: pl.Series) -> None:
+        count = int(bad.sum())
+        if count:
+            at = int(bad.to_numpy().argmax())
+            before, row, value = self._faults.get(where, (0, self.rows + at + 1, values[at]))
+            self._faults[where] = (before + count, row, value)
 
 
-def _refuse(frame: pl.DataFrame, values: pl.Series, bad: pl.Series, where: str) -> None:
-    count = int(bad.sum())
-    if count:
-        at = int(bad.to_numpy().argmax())
-        row = frame[ROW][at] if ROW in frame.columns else at + 1
-        value = values[at]
-        raise StembenchError(
-            f"{where}: {count} of {len(frame)} rows are neither 0 nor 1 (row {row} gives "
-            f"{'null' if value is None else value}): labels must be complete; correct the "
-            "data or the expression"
+def labels(frame: pl.DataFrame, table: Table) -> NDArray[np.uint8]:
+    """Labels (N, T) of a table that is in memory; see Labels for what is refused."""
+    reader = Labels(table)
+    reader.check(frame.head(0))
+    found = reader.read(frame)
+    reader.finish()
+    return found
+
+
+def _tree(expression: pl.Expr) -> str:
+    """The expression's tree as JSON."""
+    text: str = expression.meta.serialize(format="json")
+    return text
+
+
+def _reads_other_rows(tree: Any) -> bool:
+    """Whether a tree holds an aggregate or a window over rows."""
+    if isinstance(tree, dict):
+        return bool({"Agg", "Over", "Window"} & tree.keys()) or any(
+            map(_reads_other_rows, tree.values())
         )
+    return isinstance(tree, list) and any(map(_reads_other_rows, tree))
 
 
-def _clean(column: pl.Series) -> pl.Series:
-    """Empty text and NaN are missing."""
-    if column.dtype == pl.String:
-        return pl.select(pl.when(column != "").then(column)).to_series()
-    return column.fill_nan(None) if column.dtype.is_float() else column
+def tokens(column: pl.Series, bag: Bag) -> pl.Series:
+    """The first `length` tokens of each row, empty ones left out; null where there are fewer.
 
-
-def _tokens(column: pl.Series, bag: Bag) -> pl.Series:
-    """Lists of at most `length` tokens, empty tokens left out."""
+    Row after row, `length` for each.
+    """
     lists = column.cast(pl.String).str.split(bag.separator)
-    return lists.list.eval(pl.element().filter(pl.element() != "")).list.head(bag.length)
+    lists = lists.list.eval(pl.element().filter(pl.element() != ""))
+    places = [lists.list.get(place, null_on_oob=True) for place in range(bag.length)]
+    wide = pl.DataFrame({str(place): values for place, values in enumerate(places)})
+    return wide.select(pl.concat_list(pl.all()).explode()).to_series()

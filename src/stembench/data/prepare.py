@@ -1,41 +1,45 @@
-"""Raw files to the split directory: schema.json, manifest.json and the arrays of three parts."""
+"""Raw files to the split directory: schema.json, manifest.json and the arrays of the parts.
+
+The table is read once, into a column store beside the split directory; the rule gives every row
+its part; vocabularies are counted over the training rows; then rows are encoded and appended to
+the arrays of their part, in the table's order. Memory: some bytes a row for the rule, and what
+the vocabularies take.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from stembench.data import encode, split
 from stembench.data import source as sources
-from stembench.data.files import digest, replace_folder, scratch
-from stembench.data.schema import OUT_OF_VOCABULARY, PADDING, Schema
-from stembench.data.splits import PARTS, PartName
+from stembench.data.files import replace_folder, scratch
+from stembench.data.parts import Fitted, workers, write
+from stembench.data.progress import Progress
+from stembench.data.raw import RawFiles
+from stembench.data.rows import Reader, needs_time, unbiased
+from stembench.data.schema import Role, Schema
+from stembench.data.store import Store
+from stembench.data.users import Users
+from stembench.data.vocabulary import (
+    Buckets,
+    Vocabulary,
+    fit_buckets,
+    fit_values,
+    numbers_of,
+    tokens_of,
+)
 from stembench.errors import StembenchError
-from stembench.params_schema import Dataset, DaySplit, Source, Table
+from stembench.params_schema import Dataset, DaySplit, Table
 
 logger = logging.getLogger(__name__)
-
-#: Part -> name of an array -> the array, rows in the order they are written.
-Parts = dict[PartName, dict[str, NDArray[Any]]]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The table, read: `frame` (columns needed, and encode.ROW), and what was left out of it."""
-
-    frame: pl.DataFrame
-    read: int
-    duplicates: int
-
 
 def split_dataset(name: str, dataset: Dataset, raw: Path, out: Path) -> dict[str, Any]:
     """Make the split directory `out` of data set `name` from its raw files in `raw`.
@@ -48,204 +52,115 @@ def split_dataset(name: str, dataset: Dataset, raw: Path, out: Path) -> dict[str
     one class of a task, or `out` cannot be written.
     """
     started = time.monotonic()
-    table, rule = dataset.table, dataset.split
-    files = _raw_files(name, dataset.source, raw)
-    try:
-        rows = _read(dataset, raw)
-    except pl.exceptions.PolarsError as error:
-        raise StembenchError(f"{raw} cannot be read: {error}") from None
-    frame = rows.frame
-    logger.info("%s: %d rows read, %d duplicates dropped", name, rows.read, rows.duplicates)
-
-    codes = split.assign(frame, rule, table.time)
-    places = split.order(frame, codes, rule, table.time)
-    whole: dict[str, NDArray[Any]] = {
-        "labels": encode.labels(frame, table),
-        "users": _user_codes(frame, table.user, codes),
-        **_probabilities(frame, table),
-    }
-    parts: Parts = {
-        part: {key: array[places[part]] for key, array in whole.items()} for part in PARTS
-    }
-    _check_classes(parts, list(table.tasks), rule.name)
-    schema = _encode_fields(name, frame, table, places, parts)
-    logger.info("%s: %d fields, %d ids", name, len(schema.fields), schema.num_rows)
-
-    manifest: dict[str, Any] = {
-        "dataset": name,
-        "split": rule.name,
-        "rule": rule.model_dump(),
-        "rows": {part: len(places[part]) for part in PARTS},
-        "rows_read": rows.read,
-        "duplicates_dropped": rows.duplicates,
-        "dropped_after_end": int((codes == split.DROPPED).sum()),
-        "users": {part: len(np.unique(parts[part]["users"])) for part in PARTS},
-        "unseen_users": _unseen_users(parts),
-        "positive_rates": {
-            part: dict(zip(table.tasks, parts[part]["labels"].mean(axis=0).tolist(), strict=True))
-            for part in PARTS
-        },
-        "fields": _field_facts(schema, parts),
-        "sources": files,
-    }
-    if table.time is not None and rule.rule != "random":
-        manifest["late_rows"] = split.late_rows(frame, codes, table.time, rule.name)
-    with scratch(out) as folder:
-        made = folder / "split"
-        manifest["sha256"] = _write(made, schema, parts, manifest["rule"])
+    with RawFiles(name, dataset.source, raw) as files, scratch(out) as folder:
+        with Store(folder / "store") as store:
+            reader, facts = _read(name, dataset, raw, store)
+            rows = split.Rows(
+                store, reader.coders, dataset.table.user, dataset.table.time,
+                reader.repeats, reader.unbiased(),
+            )  # fmt: skip
+            codes = split.assign(rows, dataset.split, folder / "users")
+            fitted = _fit(name, dataset.table, reader, codes)
+            logger.info("%s: %d fields, %d ids", name, len(fitted.schema.fields),
+                        fitted.schema.num_rows)  # fmt: skip
+            made = folder / "split"
+            written = write(name, made, dataset, store, fitted, codes)
+            manifest: dict[str, Any] = {
+                "dataset": name,
+                "split": dataset.split.name,
+                "rule": dataset.split.model_dump(),
+                "rows": written.rows,
+                "rows_read": store.rows,
+                "duplicates_dropped": int((codes == split.REPEATED).sum()),
+                "dropped_after_end": int((codes == split.DROPPED).sum()),
+                "users": fitted.users.counts,
+                "unseen_users": fitted.users.unseen,
+                "positive_rates": written.positive_rates,
+                "fields": written.fields,
+                "sources": files.sha256(),
+            }
+            if unbiased(dataset.split) is not None:
+                manifest["unbiased_dropped"] = int((codes == split.OUTSIDE).sum())
+            if facts:
+                manifest["source_facts"] = facts
+            manifest |= _times(dataset, reader, rows, codes)
+        manifest["sha256"] = written.sha256
         (made / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
         replace_folder(made, out)
+    seconds = time.monotonic() - started
     sizes = " / ".join(f"{count:,} {part}" for part, count in manifest["rows"].items())
-    logger.info("%s: %s rows in %s, %.1f s", name, sizes, out, time.monotonic() - started)
+    rate = manifest["rows_read"] / seconds
+    logger.info("%s: %s rows in %s, %.1f s, %.0f rows/s", name, sizes, out, seconds, rate)
     return manifest
 
 
-def _raw_files(name: str, source: Source, raw: Path) -> dict[str, str]:
-    """File -> sha256 of the raw folder, compared with what params.yaml says of the members."""
-    again = f"run `stembench fetch {name}`"
-    files = sorted(path for path in raw.glob("*") if path.is_file() and path.name[0] != ".")
-    if not files:
-        raise StembenchError(f"no raw files in {raw}: {again}")
-    seen = {path.name: digest(path) for path in files}
-    named = {
-        PurePosixPath(member).name: sha256
-        for archive in source.archives
-        for member, sha256 in archive.members.items()
-    }
-    for file, expected in named.items():
-        if file not in seen:
-            raise StembenchError(f"{raw / file} is missing: {again}")
-        if seen[file] != expected:
-            raise StembenchError(
-                f"{raw / file}: wrong sha256, expected {expected}, seen {seen[file]}: {again}"
-            )
-    # Left by an older entry, say: a source that reads all logs of the folder would read it too.
-    if source.archives and (others := sorted(set(seen) - set(named))):
-        raise StembenchError(
-            f"{raw} holds files that params.yaml does not name: {', '.join(others)}; remove them"
-        )
-    return seen
-
-
-def _read(dataset: Dataset, raw: Path) -> Rows:
-    """The columns needed, each row with its number in the source's table.
-
-    Duplicates are rows equal in all columns of the source, not only in those needed: the first
-    stays. Features of users and items are functions of their ids, so it is the log that decides.
-    """
-    table = dataset.table
-    lazy = sources.load(dataset.source, raw)
-    columns = lazy.collect_schema().names()
+def _read(name: str, dataset: Dataset, raw: Path, store: Store) -> tuple[Reader, dict[str, Any]]:
+    """Read the source's table into the store, and what the source tells of its files."""
+    source, table = dataset.source, dataset.table
+    try:
+        lazy = sources.load(source, raw)
+        columns = lazy.collect_schema().names()
+        facts = sources.facts(source, raw)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StembenchError(f"{raw} cannot be read: {error}") from None
     column = dataset.split.column if isinstance(dataset.split, DaySplit) else None
-    leaks = sources.module(dataset.source.kind).LEAKS
-    needed = encode.needed_columns(table, column, columns, leaks)
-    lazy = lazy.with_row_index(encode.ROW, offset=1)
-    if table.drop_duplicates:
-        read = int(lazy.select(pl.len()).collect().item())
-        lazy = lazy.unique(subset=columns, keep="first", maintain_order=True)
-    frame = lazy.select(encode.ROW, *needed).collect()
-    if not table.drop_duplicates:
-        read = len(frame)
-    return Rows(frame, read, read - len(frame))
-
-
-def _user_codes(frame: pl.DataFrame, user: str, codes: split.Codes) -> NDArray[np.int32]:
-    """Real users as 0, 1, … in sorted order, over the rows of all parts; -1 for dropped rows."""
-    if missing := frame[user].null_count():
-        raise StembenchError(f"user column {user!r} is missing in {missing} of {len(frame)} rows")
-    known = frame[user].filter(pl.Series(codes != split.DROPPED)).unique().sort()
-    numbers = pl.int_range(0, len(known), dtype=pl.Int32, eager=True)
-    coded = frame[user].replace_strict(known, numbers, default=-1, return_dtype=pl.Int32)
-    result: NDArray[np.int32] = coded.to_numpy()
-    return result
-
-
-def _probabilities(frame: pl.DataFrame, table: Table) -> dict[str, NDArray[np.float64]]:
-    """True probabilities (N, T) in the order of the tasks, where the table has them."""
-    if table.probabilities is None:
-        return {}
-    columns = [frame[table.probabilities[task]].cast(pl.Float64) for task in table.tasks]
-    values = np.stack([column.to_numpy() for column in columns], axis=1)
-    if not ((values >= 0) & (values <= 1)).all():
-        raise StembenchError("table.probabilities: values outside [0, 1] or missing")
-    return {"probabilities": values}
-
-
-def _check_classes(parts: Parts, tasks: list[str], name: str) -> None:
-    for part, arrays in parts.items():
-        rows = len(arrays["labels"])
-        positives = arrays["labels"].sum(axis=0, dtype=np.int64)
-        for task, count in zip(tasks, positives.tolist(), strict=True):
-            if count in (0, rows):
-                raise StembenchError(
-                    f"split {name}: task {task} has only {'positives' if count else 'negatives'} "
-                    f"among the {rows} rows of the {part} part, and so no AUC: widen that part, "
-                    "or drop the task"
-                )
-
-
-def _encode_fields(
-    name: str,
-    frame: pl.DataFrame,
-    table: Table,
-    places: dict[PartName, NDArray[np.int64]],
-    parts: Parts,
-) -> Schema:
-    """Fit the vocabularies on the training rows and add the array `fields` to each part."""
-    vocabularies = [
-        encode.fit(
-            field,
-            role,
-            frame[field][places["train"]],
-            table.min_counts.get(field, table.min_count),
-            table.bags.get(field),
+    text = unbiased(dataset.split)
+    also = encode.row_expression("split.unbiased", text).meta.root_names() if text else []
+    needed = encode.needed_columns(table, column, columns, sources.leaks(source), also)
+    reader = Reader(table, dataset.split, store)
+    with Progress(f"{name}: reading", source.rows or 0, unit="rows") as progress:
+        reader.read(lazy, needed, progress)
+    if source.rows is not None and source.rows != store.rows:
+        raise StembenchError(
+            f"{raw} holds {store.rows:,} rows, source.rows of params.yaml says {source.rows:,}: "
+            f"the files are not the published ones, or not whole; get them again"
         )
-        for field, role in encode.roles(table).items()
-    ]
-    schema = Schema(name, tuple(v.field for v in vocabularies), tuple(table.tasks))
-    for part, at in places.items():
-        out = np.empty((len(at), schema.num_columns), np.int32)
-        left = 0
-        for vocabulary in vocabularies:
-            right = left + vocabulary.field.columns
-            out[:, left:right] = vocabulary.encode(frame[vocabulary.name][at])
-            left = right
-        parts[part]["fields"] = out
-    return schema
+    repeats = 0 if reader.repeats is None else int(reader.repeats.sum())
+    logger.info("%s: %d rows read, %d duplicates dropped", name, store.rows, repeats)
+    return reader, facts
 
 
-def _field_facts(schema: Schema, parts: Parts) -> dict[str, Any]:
-    """Per field: vocabulary size, and the share of values (of a bag: tokens) without an own id."""
-    facts = {}
-    left = 0
-    for field in schema.fields:
-        right = left + field.columns
-        shares = {}
-        for part in PARTS[1:]:
-            ids = parts[part]["fields"][:, left:right]
-            shares[part] = float((ids == OUT_OF_VOCABULARY).sum() / (ids != PADDING).sum())
-        facts[field.name] = {"size": field.size, "out_of_vocabulary": shares}
-        left = right
-    return facts
+def _fit(name: str, table: Table, reader: Reader, codes: split.Codes) -> Fitted:
+    """Vocabularies and bucket edges from the training rows, and the users of the parts."""
+    train = codes == 0
+    store, coders = reader.store, reader.coders
+
+    def one(field: str, role: Role) -> Vocabulary | Buckets:
+        if field in table.numeric:
+            return fit_buckets(store, field, role, table.numeric[field], train)
+        least, bag = table.min_counts.get(field, table.min_count), table.bags.get(field)
+        coder = coders[tokens_of(field) if bag else field]
+        return fit_values(store, field, role, coder, train, least, bag)
+
+    with ThreadPoolExecutor(workers()) as pool:
+        jobs = {
+            field: pool.submit(one, field, role) for field, role in encode.roles(table).items()
+        }
+        users = Users(store, table.user, coders[table.user], codes)
+        fields = {field: job.result() for field, job in jobs.items()}
+    encoders = {
+        tokens_of(field) if field in table.bags
+        else numbers_of(field) if field in table.numeric
+        else field: encoder
+        for field, encoder in fields.items()
+    }  # fmt: skip
+    schema = Schema(name, tuple(e.field for e in encoders.values()), tuple(table.tasks))
+    return Fitted(schema, encoders, users, table.user)
 
 
-def _unseen_users(parts: Parts) -> dict[str, float]:
-    """Share of the users of valid and test that the training part does not have."""
-    users = {part: np.unique(arrays["users"]) for part, arrays in parts.items()}
-    return {part: float(1 - np.isin(users[part], users["train"]).mean()) for part in PARTS[1:]}
-
-
-def _write(folder: Path, schema: Schema, parts: Parts, rule: dict[str, Any]) -> str:
-    """Write schema and arrays; the hash over the rule, the schema and all arrays."""
-    value = hashlib.sha256(json.dumps(rule, sort_keys=True).encode())
-    folder.mkdir()
-    text = json.dumps(schema.to_json(), indent=2) + "\n"
-    (folder / "schema.json").write_text(text)
-    value.update(text.encode())
-    for part in PARTS:
-        (folder / part).mkdir()
-        for name, array in sorted(parts[part].items()):
-            path = folder / part / f"{name}.npy"
-            np.save(path, array, allow_pickle=False)
-            value.update(f"{part}/{name} {digest(path)}".encode())
-    return value.hexdigest()
+def _times(
+    dataset: Dataset, reader: Reader, rows: split.Rows, codes: split.Codes
+) -> dict[str, Any]:
+    """First and last time stamp of each part; with a temporal rule also what overlaps."""
+    if rows.time is None:
+        return {}
+    coder = reader.coders[rows.time]
+    found: dict[str, Any] = {
+        "times": {
+            part: coder.values(np.array(ends, np.int64)).to_list()
+            for part, ends in split.time_ranges(rows, codes).items()
+        }
+    }
+    if needs_time(dataset.split) and dataset.split.rule != "user_order":
+        found["late_rows"] = split.late_rows(rows, codes)
+    return found

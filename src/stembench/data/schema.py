@@ -19,7 +19,7 @@ OUT_OF_VOCABULARY = 1
 FIRST_ID = 2
 
 Role = Literal["user", "item", "context"]
-Kind = Literal["categorical", "bag"]
+Kind = Literal["categorical", "bag", "numeric"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Field:
     """One input field.
 
     `size` counts the embedding rows, the two reserved ids included. A bag (a multi-valued field
-    such as tags) takes `columns` columns of the field matrix, filled with PADDING at the end.
+    such as tags) takes `columns` columns of the field matrix, filled with PADDING at the end. The
+    ids of a numeric field are those of its buckets, in the order of the numbers.
     """
 
     name: str
@@ -81,10 +82,10 @@ class Schema:
             return cls.from_json(json.loads(path.read_text()))
         except FileNotFoundError:
             raise StembenchError(
-                f"{path} is missing: make the split with `stembench data {path.parent.name}`"
+                f"{path} is missing: make the split with `stembench data make {path.parent.name}`"
             ) from None
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise StembenchError(
                 f"{path} is damaged ({error}): delete {path.parent} and make the split again with "
-                f"`stembench data {path.parent.name}`"
+                f"`stembench data make {path.parent.name}`"
             ) from None

@@ -15,9 +15,11 @@ from stembench.errors import StembenchError
 
 
 class SourceModule(Protocol):
-    """What a module of stembench.data.sources offers; `generate` only where data are made.
+    """What a module of stembench.data.sources offers.
 
-    LEAKS maps a column to the reason why it may not be an input field.
+    LEAKS maps a column (or a pattern such as `p_*`) to the reason why it may not be an input
+    field. Some have `leaks`, which gives more of them by the options, `generate`, which makes the
+    data, and `facts`, which counts for the manifest.
     """
 
     LEAKS: dict[str, str]
@@ -43,3 +45,18 @@ def load(source: params_schema.Source, root: Path) -> pl.LazyFrame:
     """The source's table."""
     function = module(source.kind).load
     return function(root, **options_for(function, source))
+
+
+def facts(source: params_schema.Source, root: Path) -> dict[str, Any]:
+    """What the source says of its files for the manifest: rows dropped by its rules, say."""
+    function = getattr(module(source.kind), "facts", None)
+    found: dict[str, Any] = function(root, **options_for(function, source)) if function else {}
+    return found
+
+
+def leaks(source: params_schema.Source) -> dict[str, str]:
+    """Columns that may not be input fields, and why: those of the kind, then the entry's own."""
+    chosen = module(source.kind)
+    function = getattr(chosen, "leaks", None)
+    own: dict[str, str] = function(**options_for(function, source)) if function else {}
+    return chosen.LEAKS | own

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
 
-PartName = Literal["train", "valid", "test"]
+PartName = Literal["train", "valid", "test", "unbiased"]
+#: The parts that every split has.
 PARTS: tuple[PartName, ...] = ("train", "valid", "test")
+#: The part of random exposures, which only some splits have.
+UNBIASED: PartName = "unbiased"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Part:
 
 
 class SplitDirectory:
-    """`data/splits/<dataset>`: schema.json, manifest.json and the arrays of the three parts."""
+    """`data/splits/<dataset>`: schema.json, manifest.json and the arrays of the parts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,9 +53,14 @@ class SplitDirectory:
         except (FileNotFoundError, json.JSONDecodeError) as error:
             raise StembenchError(
                 f"{self.path / 'manifest.json'} cannot be read ({error}): delete {self.path} and "
-                f"make the split again with `stembench data {self.path.name}`"
+                f"make the split again with `stembench data make {self.path.name}`"
             ) from None
         return manifest
+
+    @property
+    def has_unbiased(self) -> bool:
+        """Whether there is a part of rows with randomly exposed items, of the test's period."""
+        return UNBIASED in self.manifest["rows"]
 
     def part(self, name: PartName) -> Part:
         """Map the arrays of one part.
@@ -60,6 +68,11 @@ class SplitDirectory:
         Raises StembenchError when a file is missing, truncated or of another shape than
         schema.json and manifest.json say.
         """
+        if name == UNBIASED and not self.has_unbiased:
+            raise StembenchError(
+                f"{self.path} has no unbiased part: name its rows by `unbiased` in the data set's "
+                "split, which must be one by time or days"
+            )
         folder = self.path / name
         columns, tasks = self.schema.num_columns, self.schema.num_tasks
         rows = self.manifest["rows"][name]
@@ -88,4 +101,4 @@ def _load(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArra
 
 def _again(path: Path) -> str:
     split = path.parent.parent
-    return f"delete {split} and make the split again with `stembench data {split.name}`"
+    return f"delete {split} and make the split again with `stembench data make {split.name}`"

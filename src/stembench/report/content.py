@@ -14,6 +14,9 @@ Mark = Literal["", "beats_all", "below", "above", "equivalent"]
 _MARK_OF: dict[str, Mark] = {"better": "below", "worse": "above", "equivalent": "equivalent"}
 #: Decimals shown for a metric.
 DECIMALS = {"auc": 4, "gauc": 4, "logloss": 4, "calibration": 3}
+DECIMALS |= {"unbiased_auc": 4, "unbiased_gauc": 4}
+#: Metric that carries marks -> bucket of the comparison they come from.
+_BUCKETS = {"auc": "all", "unbiased_auc": "unbiased"}
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,9 @@ def _count(value: float) -> int:
     return int(value) if math.isfinite(value) else 0
 
 
-def _marks(results: Results, dataset: str) -> dict[tuple[str, str], Mark]:
+def _marks(results: Results, dataset: str, bucket: str) -> dict[tuple[str, str], Mark]:
     """Mark by (model, task), beside the AUC."""
-    table = results.main_comparison
+    table = results.comparison_on(bucket)
     table = table[table["dataset"] == dataset]
     marks: dict[tuple[str, str], Mark] = {
         (row.model_b, row.task): _MARK_OF.get(row.verdict, "") for row in records(table)
@@ -91,7 +94,11 @@ def block(results: Results, dataset: str, metrics: list[str]) -> Block:
     tasks, models = results.tasks(dataset), results.models(dataset)
     table = results.metrics[results.metrics["dataset"] == dataset]
     found = {(row.model, row.task, row.metric): row for row in records(table)}
-    marks = _marks(results, dataset)
+    marks = {
+        metric: _marks(results, dataset, _BUCKETS[metric])
+        for metric in metrics
+        if metric in _BUCKETS
+    }
     expected = {
         model: int(
             ((results.cells["dataset"] == dataset) & (results.cells["model"] == model)).sum()
@@ -114,7 +121,7 @@ def block(results: Results, dataset: str, metrics: list[str]) -> Block:
                     _count(have[m].n_seeds) if m in have else 0,
                     expected[m],
                     places.get(m, 0),
-                    marks.get((m, task), "") if metric == "auc" else "",
+                    marks.get(metric, {}).get((m, task), ""),
                 )
             )
     truth = results.oracle[results.oracle["dataset"] == dataset]
@@ -173,18 +180,30 @@ def split_line(results: Results, dataset: str) -> str:
     return f"split {split['split']} ({str(split['sha256'])[:12]}); rows: {parts}"
 
 
-def gauc_line(results: Results, dataset: str) -> str:
-    """Share of test users that gAUC counts, by task; empty where unknown."""
+def gauc_line(results: Results, dataset: str, part: str = "test") -> str:
+    """Share of a part's users that gAUC counts, by task; empty where unknown."""
     table = results.runs
     table = table[
         (table["dataset"] == dataset)
-        & (table["part"] == "test")
+        & (table["part"] == part)
         & (table["metric"] == "gauc_users_kept")
     ]
     # The share depends on labels and users alone: the first run of a task tells it.
     shares = table.drop_duplicates("task")
     parts = [f"{names.task(row.task)} {100 * row.value:.0f}%" for row in records(shares)]
     return f"gAUC counts the users with both outcomes: {', '.join(parts)}." if parts else ""
+
+
+def unbiased_line(results: Results, dataset: str) -> str:
+    """What the rows with randomly exposed items are, and how the marks beside them were made."""
+    rows = records(results.comparison_on("unbiased").query("dataset == @dataset"))
+    counts = [row for row in rows if row.n_rows == row.n_rows]
+    size = f"{counts[0].n_rows:,.0f} rows of {counts[0].n_users:,.0f} users" if counts else "rows"
+    return (
+        f"On randomly exposed items: {size} of the test's period whose items were drawn at random, "
+        "not chosen by a recommender; none of them was trained on. The comparisons there are "
+        "adjusted as a family of their own."
+    )
 
 
 def cells_line(results: Results) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stembench.report import answers, content, names, tables
+from stembench.report import answers, card, content, names, tables
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results, read_results, records, write_text
 
@@ -141,15 +141,25 @@ def _block(block: Block) -> dict[str, Any]:
     }
 
 
-def _comparisons(results: Results, dataset: str) -> list[dict[str, Any]]:
-    raw = results.main_comparison
+def _comparisons(results: Results, dataset: str, bucket: str = "all") -> list[dict[str, Any]]:
+    raw = results.comparison_on(bucket)
     verdicts = raw.loc[raw["dataset"] == dataset, "verdict"]
     return [
         {"task": task, "other": other, "numbers": numbers, "words": words, "verdict": verdict}
         for (task, other, numbers, words), verdict in zip(
-            tables.comparison_rows(results, dataset), verdicts, strict=True
+            tables.comparison_rows(results, dataset, bucket), verdicts, strict=True
         )
     ]
+
+
+def _unbiased(results: Results, dataset: str) -> dict[str, Any]:
+    """The same tables on randomly exposed items."""
+    return {
+        "line": content.unbiased_line(results, dataset),
+        "main": _block(content.block(results, dataset, ["unbiased_auc", "unbiased_gauc"])),
+        "kept": content.gauc_line(results, dataset, "unbiased"),
+        "comparison": _comparisons(results, dataset, "unbiased"),
+    }
 
 
 def _cost(results: Results) -> list[list[str]]:
@@ -163,6 +173,19 @@ def _cost(results: Results) -> list[list[str]]:
         seeds = int(row.n_seeds) if math.isfinite(row.n_seeds) else 0
         rows.append([names.dataset(row.dataset), names.model(row.model), str(seeds), *shown])
     return rows
+
+
+def _cards(results: Results) -> list[dict[str, Any]]:
+    """Key facts of the data sets whose card lies beside the report, and the way to it."""
+    return [
+        {
+            "name": names.dataset(dataset),
+            "link": f"data_cards/{dataset}.html",
+            "kind": card.kind_line(facts),
+            "facts": card.key_facts(facts),
+        }
+        for dataset, facts in card.read_cards(results.root, results.datasets).items()
+    ]
 
 
 def _splits(results: Results) -> list[list[str]]:
@@ -189,6 +212,7 @@ def _context(results: Results) -> dict[str, Any]:
             "main": _block(content.block(results, dataset, ["auc", "gauc"])),
             "other": _block(content.block(results, dataset, ["logloss", "calibration"])),
             "comparison": _comparisons(results, dataset),
+            "unbiased": _unbiased(results, dataset) if results.has_unbiased(dataset) else None,
         }
         for dataset in results.datasets
     ]
@@ -211,6 +235,7 @@ def _context(results: Results) -> dict[str, Any]:
         "comparison_note": tables.comparison_note(results),
         "test": content.test_line(results),
         "figures": _figures(results),
+        "cards": _cards(results),
         "cost_header": ["Data set", "Model", "seeds", *(title for _, title, _ in _COST)],
         "cost": _cost(results),
         "splits": _splits(results),

@@ -79,7 +79,16 @@ class Results:
 
     @cached_property
     def main_comparison(self) -> pd.DataFrame:
-        """Reference against every other model of the suite: AUC over all test rows.
+        """Reference against every other model of the suite: AUC over all test rows."""
+        return self.comparison_on("all")
+
+    def has_unbiased(self, dataset: str) -> bool:
+        """Whether a data set was also evaluated on randomly exposed items."""
+        mine = self.metrics[self.metrics["dataset"] == dataset]
+        return bool((mine["metric"] == "unbiased_auc").any())
+
+    def comparison_on(self, bucket: str) -> pd.DataFrame:
+        """Reference against every other model by AUC, on `all` test rows or the part `unbiased`.
 
         One row per data set × task × other model, in the suite's order; what was not compared has
         NaN statistics and the verdict "missing".
@@ -87,12 +96,13 @@ class Results:
         table = self.comparison
         table = table[
             (table["metric"] == "auc")
-            & (table["bucket"] == "all")
+            & (table["bucket"] == bucket)
             & (table["model_a"] == self.reference)
         ]
         wanted = [
             (dataset, task, model)
             for dataset in self.datasets
+            if bucket == "all" or self.has_unbiased(dataset)
             for task in self.tasks(dataset)
             for model in self.models(dataset)
             if model != self.reference

@@ -151,6 +151,19 @@ def _source(results: Results, dataset: str) -> list[str]:
     ]
 
 
+def _metrics(
+    results: Results, dataset: str, kind: str, metrics: list[str], caption: str, notes: list[str]
+) -> str:
+    block = content.block(results, dataset, metrics)
+    return _table(
+        f"tab:{results.suite}-{dataset}-{kind}".replace("_", "-"),
+        caption,
+        _block(block),
+        [*(escape(note) for note in notes if note), *_source(results, dataset)],
+        wide=len(block.tasks) > 2,
+    )
+
+
 def main(results: Results, legend: list[str]) -> str:
     """tables/main.tex; `legend` are plain sentences that explain the marks."""
     parts = [_header(results), *_alerts(results)]
@@ -164,33 +177,32 @@ def main(results: Results, legend: list[str]) -> str:
     ):
         what = " and ".join(escape(names.metric(metric)) for metric in metrics)
         for dataset in results.datasets:
-            block = content.block(results, dataset, metrics)
             kept = content.gauc_line(results, dataset) if "gauc" in metrics else ""
-            parts.append(
-                _table(
-                    f"tab:{results.suite}-{dataset}-{kind}".replace("_", "-"),
-                    f"Test {what}: {_about(results, dataset)}.",
-                    _block(block),
-                    [
-                        *(escape(note) for note in (*notes, kept) if note),
-                        *_source(results, dataset),
-                    ],
-                    wide=len(block.tasks) > 2,
-                )
-            )
+            caption = f"Test {what}: {_about(results, dataset)}."
+            parts.append(_metrics(results, dataset, kind, metrics, caption, [*notes, kept]))
+            if kind == "auc" and results.has_unbiased(dataset):
+                caption = f"{what} on randomly exposed items: {_about(results, dataset)}."
+                notes_there = [
+                    content.unbiased_line(results, dataset),
+                    *legend,
+                    content.gauc_line(results, dataset, "unbiased"),
+                ]
+                there = ["unbiased_auc", "unbiased_gauc"]
+                parts.append(_metrics(results, dataset, "unbiased", there, caption, notes_there))
     return "\n\n".join(parts) + "\n"
 
 
 def comparison(
     results: Results,
     header: list[str],
-    rows: dict[str, list[tuple[str, str, list[str], str]]],
+    rows: dict[tuple[str, str], list[tuple[str, str, list[str], str]]],
     note: str,
 ) -> str:
-    """tables/comparison.tex; rows by data set: task, other model, numbers, verdict."""
+    """tables/comparison.tex; rows by data set and bucket: task, other model, numbers, verdict."""
     parts = [_header(results), *_alerts(results)]
     reference = escape(names.model(results.reference))
-    for dataset, lines in rows.items():
+    for (dataset, bucket), lines in rows.items():
+        unbiased = bucket == "unbiased"
         body = [
             _line([escape(task), escape(other), *map(_signed, numbers), escape(verdict)])
             for task, other, numbers, verdict in lines
@@ -199,10 +211,13 @@ def comparison(
             "ll" + "r" * (len(header) - 3) + "l", [_line(list(map(escape, header)))], body
         )
         notes = [escape(note), escape(content.test_line(results)), *_source(results, dataset)]
+        where = " on randomly exposed items" if unbiased else ""
+        kind = "unbiased-comparison" if unbiased else "comparison"
+        notes += [escape(content.unbiased_line(results, dataset))] if unbiased else []
         parts.append(
             _table(
-                f"tab:{results.suite}-{dataset}-comparison".replace("_", "-"),
-                f"{reference} against every other model: {_about(results, dataset)}.",
+                f"tab:{results.suite}-{dataset}-{kind}".replace("_", "-"),
+                f"{reference} against every other model{where}: {_about(results, dataset)}.",
                 tabular if lines else ["missing: nothing to compare."],
                 notes,
                 wide=True,

@@ -79,9 +79,38 @@ _DATASETS = {
         "14 days of the real log, not the official archive",
     ),
     "kuairand_pure": DatasetName("KuaiRand-Pure", "real", "the official archive, split by day"),
+    "kuairand_pure_sample_random": DatasetName(
+        "KuaiRand-Pure (sample, random split)",
+        "sample",
+        "14 days of the real log, not the official archive; later days lie in all parts",
+    ),
+    "kuairand_pure_random": DatasetName(
+        "KuaiRand-Pure (random split)", "real", "the official archive; later days lie in all parts"
+    ),
+    "kuairand_pure_unbiased": DatasetName(
+        "KuaiRand-Pure (unbiased)",
+        "real",
+        "the official archive, split by day, with impressions of random videos",
+    ),
+    "kuairand_1k": DatasetName(
+        "KuaiRand-1K", "real", "the official archive, the last day but one and the last held out"
+    ),
+    "kuairand_1k_random": DatasetName(
+        "KuaiRand-1K (random split)", "real", "the official archive; later days lie in all parts"
+    ),
+    "kuairand_27k": DatasetName(
+        "KuaiRand-27K", "real", "the official archive, the last day but one and the last held out"
+    ),
+    "tiktok": DatasetName("TikTok", "real", "ICME 2019 challenge, track 1; split as published"),
+    "qk_video": DatasetName("QK-Video", "real", "Tenrec's file for one million users, at random"),
+    "qk_video_user": DatasetName(
+        "QK-Video (by user)", "real", "Tenrec's file for one million users; each user's last rows"
+    ),
+    "qk_video_full": DatasetName("QK-Video (whole)", "real", "the whole log, split at random"),
 }
 _TASKS = {"is_click": "click", "long_view": "long view", "is_like": "like"}
 _METRICS = {"auc": "AUC", "gauc": "gAUC", "logloss": "log loss", "calibration": "calibration"}
+_METRICS |= {"unbiased_auc": "AUC", "unbiased_gauc": "gAUC"}  # in a block that says so
 _VERDICTS = {
     "better": "significantly better",
     "worse": "significantly worse",

@@ -98,6 +98,13 @@ def main_markdown(results: Results) -> str:
         lines += [*_block(content.block(results, dataset, ["auc", "gauc"])), ""]
         kept = content.gauc_line(results, dataset)
         lines += [kept, ""] if kept else []
+        if results.has_unbiased(dataset):
+            lines += [f"### {escape(names.dataset(dataset))}: on randomly exposed items", ""]
+            lines += [content.unbiased_line(results, dataset), ""]
+            block = content.block(results, dataset, ["unbiased_auc", "unbiased_gauc"])
+            lines += [*_block(block), ""]
+            kept = content.gauc_line(results, dataset, "unbiased")
+            lines += [kept, ""] if kept else []
     lines += ["## Marks", "", *(f"- {escape(line)}" for line in legend(results)), ""]
     lines += [
         "## Log loss and calibration",
@@ -111,9 +118,11 @@ def main_markdown(results: Results) -> str:
     return "\n".join([*lines, "## Source", "", *_footer(results)]) + "\n"
 
 
-def comparison_rows(results: Results, dataset: str) -> list[tuple[str, str, list[str], str]]:
+def comparison_rows(
+    results: Results, dataset: str, bucket: str = "all"
+) -> list[tuple[str, str, list[str], str]]:
     """(task, other model, formatted numbers, verdict in words) of each comparison of a data set."""
-    table = results.main_comparison
+    table = results.comparison_on(bucket)
     n_seeds = len(results.inputs["seeds"])
     rows = []
     for row in records(table[table["dataset"] == dataset]):
@@ -179,6 +188,11 @@ def comparison_markdown(results: Results) -> str:
         grid = [[escape(task), escape(other), *c, verdict] for task, other, c, verdict in rows]
         header = comparison_header(results)
         lines += [*_grid(header, grid, text=(0, 1, len(header) - 1)), ""]
+        if rows := comparison_rows(results, dataset, "unbiased"):
+            lines += [f"### {escape(names.dataset(dataset))}: on randomly exposed items", ""]
+            lines += [content.unbiased_line(results, dataset), ""]
+            grid = [[escape(task), escape(other), *c, verdict] for task, other, c, verdict in rows]
+            lines += [*_grid(header, grid, text=(0, 1, len(header) - 1)), ""]
     return "\n".join([*lines, "## Source", "", *_footer(results)]) + "\n"
 
 
@@ -199,7 +213,11 @@ def write_tables(results: Path) -> list[Path]:
             latex.comparison(
                 tables,
                 comparison_header(tables),
-                {dataset: comparison_rows(tables, dataset) for dataset in tables.datasets},
+                {
+                    (dataset, bucket): comparison_rows(tables, dataset, bucket)
+                    for dataset in tables.datasets
+                    for bucket in ("all", *(["unbiased"] if tables.has_unbiased(dataset) else []))
+                },
                 comparison_note(tables),
             ),
         ),

@@ -27,7 +27,7 @@ def comparison_sha256(root: Path) -> str | None:
 
 def comparison_files(root: Path) -> list[Path]:
     """The files of results/<suite> that the run named comparison carries."""
-    folders = (root / "tables", root / "figures")
+    folders = (root / "tables", root / "figures", root / "data_cards")
     found = [path for folder in folders for path in sorted(folder.rglob("*"))]
     return [p for p in [*found, root / "report.html"] if p.is_file() and p.name[0] != "."]
 
@@ -70,8 +70,8 @@ def read_comparison(suite: str, root: Path, sha256: str) -> Record:
         metrics=metrics,
         artifacts=[
             path
-            for path in (root / "tables", root / "figures", root / "report.html")
-            if path.exists()
+            for name in ("tables", "figures", "data_cards", "report.html")
+            if (path := root / name).exists()
         ],
     )
 

@@ -187,7 +187,9 @@ def _final_metrics(run: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     The validation ones are prefixed best_valid: valid_auc_<task> names a learning curve, whose
     last point is not the best one.
     """
-    for part, prefix in (("test", "test"), ("valid", "best_valid")):
+    for part, prefix in (("test", "test"), ("valid", "best_valid"), ("unbiased", "unbiased")):
+        if part == "unbiased" and part not in run["metrics"]:
+            continue
         tasks: dict[str, dict[str, Any]] = run["metrics"][part]
         for task, metrics in tasks.items():
             for name, value in metrics.items():

@@ -1,7 +1,9 @@
 """RecBole's atomic files: <prefix>.inter, and optionally <prefix>.user and <prefix>.item.
 
 Tab-separated with a header of `name:type`. token and token_seq become text (a sequence keeps its
-spaces between tokens), float becomes a number, float_seq stays text.
+spaces between tokens), float becomes a number, float_seq stays text (a bag of its numbers as they
+are written). Interactions in parts, <prefix>.<part>.inter, are one table in the order of
+`parts`.
 """
 
 from __future__ import annotations
@@ -10,32 +12,41 @@ from pathlib import Path
 
 import polars as pl
 
-from stembench.data.files import check_rectangular
+from stembench.data import text
 from stembench.errors import StembenchError
 
-#: Columns that tell the outcome: unknown here, but those of task expressions are refused anyway.
-LEAKS: dict[str, str] = {}
+#: Columns that tell the outcome, by RecBole's names for them; a data set's own stand in the option
+#: `leaks`. Those of task expressions are refused anyway.
+LEAKS: dict[str, str] = dict.fromkeys(["rating", "label"], "it is the user's answer")
 
 _TYPES = {"token": pl.String, "token_seq": pl.String, "float": pl.Float64, "float_seq": pl.String}
 
 
-def load(root: Path, *, prefix: str) -> pl.LazyFrame:
+def leaks(*, leaks: dict[str, str] | None = None) -> dict[str, str]:
+    """The entry's own: column (or a pattern such as `after_*`) -> why."""
+    return leaks or {}
+
+
+def load(root: Path, *, prefix: str, parts: list[str] | None = None) -> pl.LazyFrame:
     """Interactions with the features of their user and item.
 
     The id of a feature file is the one column that it shares with the interactions. Raises
-    StembenchError for a missing .inter file, an unknown type, a ragged line or an id that stands
-    twice.
+    StembenchError for a missing .inter file, an unknown type, a ragged line, parts of different
+    columns or an id that stands twice.
     """
-    table = _scan(root / f"{prefix}.inter")
+    files = [root / f"{prefix}.{part}.inter" for part in parts or []] or [root / f"{prefix}.inter"]
+    tables = [_scan(path) for path in files]
+    for path, other in zip(files, tables, strict=True):
+        if other.collect_schema() != tables[0].collect_schema():
+            raise StembenchError(f"{path}: its header is not that of {files[0].name}")
+    table = pl.concat(tables)
     for ending in ("user", "item"):
         path = root / f"{prefix}.{ending}"
         if not path.exists():
             continue
         features = _scan(path)
         key = _key(path, features, table)
-        repeated = features.select(pl.col(key).is_duplicated().any()).collect().item()
-        if repeated:
-            raise StembenchError(f"{path}: some {key} stands on two lines; keep one of each")
+        features = text.one_line_each(features, key, str(path))
         table = table.join(features, on=key, how="left", maintain_order="left")
     return table
 
@@ -53,20 +64,17 @@ def _key(path: Path, features: pl.LazyFrame, table: pl.LazyFrame) -> str:
 
 def _scan(path: Path) -> pl.LazyFrame:
     if not path.is_file():
-        raise StembenchError(f"{path} is missing: fetch the data set, or correct options.prefix")
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline().rstrip("\r\n").split("\t")
-    schema: dict[str, type[pl.DataType]] = {}
-    for cell in header:
+        raise StembenchError(
+            f"{path} is missing: fetch the data set, or correct options.prefix or options.parts"
+        )
+    types: dict[str, type[pl.DataType]] = {}
+    for cell in text.first_line(path, "\t"):
         name, _, kind = cell.rpartition(":")
         if not name or kind not in _TYPES:
             raise StembenchError(
                 f"{path}: header {cell!r} is not `name:type` with one of {', '.join(_TYPES)}"
             )
-        if name in schema:
+        if name in types:
             raise StembenchError(f"{path}: two columns are called {name}")
-        schema[name] = _TYPES[kind]
-    check_rectangular(path, "\t")
-    return pl.scan_csv(
-        path, separator="\t", quote_char=None, skip_rows=1, has_header=False, schema=schema
-    )
+        types[name] = _TYPES[kind]
+    return text.scan(path, types, separator="\t", has_header=False, skip_rows=1)

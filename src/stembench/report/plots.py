@@ -1,0 +1,111 @@
+"""Small charts as inline SVG: narrow enough for a phone, coloured by the page's style sheet.
+
+Each returns one `<svg>` whose numbers also stand in a table beside it; `label` is read aloud in
+its place. The same bytes from the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup, escape
+
+#: Width of every chart in its own units; text is 11 of them high, so a phone shows it at 11 px.
+WIDTH = 360
+_ROW, _BAR, _GAP = 18, 9, 7
+
+
+def _svg(height: float, label: str, body: list[str]) -> Markup:
+    head = f'<svg class="plot" viewBox="0 0 {WIDTH} {height:g}" role="img"'
+    return Markup(f'{head} aria-label="{escape(label)}">{"".join(body)}</svg>')
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "") -> str:
+    name = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{name}>{escape(text)}</text>'
+
+
+def _rect(x: float, y: float, width: float, height: float, kind: str, title: str = "") -> str:
+    told = f"<title>{escape(title)}</title>" if title else ""
+    box = f'x="{x:.6g}" y="{y:.6g}" width="{width:.6g}" height="{height:.6g}"'
+    return f'<rect {box} class="{kind}">{told}</rect>'
+
+
+def bars(
+    rows: Sequence[tuple[str, Sequence[tuple[float | None, str]]]], label: str, first: int = 0
+) -> Markup:
+    """Horizontal bars: (name, [(value, its text) per series]) a row; a value of None has no bar.
+
+    The longest bar is the largest value. first: colour of the first series.
+    """
+    top = max([value or 0.0 for _, cells in rows for value, _ in cells] or [0.0]) or 1.0
+    # 6 units a letter; what is left of the width is the bars'.
+    left = min(150, 8 + 6 * max((len(name) for name, _ in rows), default=0))
+    right = 8 + 6 * max((len(text) for _, cells in rows for _, text in cells), default=0)
+    body, y = [], 2.0
+    for name, cells in rows:
+        height = max(_ROW, (_BAR + 2) * len(cells))
+        body.append(_text(left - 6, y + height / 2 + 4, _shortened(name, left), "end"))
+        for series, (value, text) in enumerate(cells):
+            at = y + (height - (_BAR + 2) * len(cells)) / 2 + (_BAR + 2) * series + 1
+            long = 0.0 if value is None else (WIDTH - left - right) * min(value / top, 1.0)
+            body.append(
+                _rect(left, at, max(long, 0.5), _BAR, f"s{series + first}", f"{name}: {text}")
+            )
+            body.append(_text(left + long + 4, at + _BAR - 0.5, text, kind="small"))
+        y += height + _GAP
+    return _svg(y, label, body)
+
+
+def _shortened(name: str, left: float) -> str:
+    room = int((left - 8) / 6)
+    return name if len(name) <= room else f"{name[: room - 1]}…"
+
+
+def columns(
+    bins: Sequence[tuple[str, float, str, int]], label: str, height: float = 130.0
+) -> Markup:
+    """Upright bars: (name, value, its text, series) a bin; as many names as fit are written."""
+    top = max((value for _, value, _, _ in bins), default=0.0) or 1.0
+    step = (WIDTH - 8) / max(len(bins), 1)
+    widest = max((len(name) for name, *_ in bins), default=1)
+    every = max(1, -int(-(6.0 * widest + 6) // step))
+    body = []
+    for i, (name, value, text, series) in enumerate(bins):
+        tall = (height - 16) * value / top
+        x, told = 4 + i * step, f"{name}: {text}" if text else name
+        body.append(_rect(x + 0.08 * step, height - tall, 0.84 * step, tall, f"s{series}", told))
+        if i % every == 0:
+            body.append(_text(x + step / 2, height + 13, name, "middle", "small"))
+        if 5.5 * len(text) < step + 2:
+            body.append(_text(x + step / 2, height - tall - 3, text, "middle", "small"))
+    body.append(f'<line x1="4" x2="{WIDTH - 4}" y1="{height:g}" y2="{height:g}" class="axis"/>')
+    return _svg(height + 18, label, body)
+
+
+def heat(
+    names: Sequence[str], cells: Sequence[Sequence[tuple[float | None, str]]], label: str
+) -> Markup:
+    """A square map, rows × columns of `names`: (value in [0, 1] or None, its text) a cell."""
+    left = min(110, 10 + 6 * max((len(name) for name in names), default=0))
+    step = (WIDTH - left - 4) / max(len(names), 1)
+    tall = min(step, 44.0)
+    body = [
+        _text(left + (j + 0.5) * step, 12, _shortened(name, step + 8), "middle")
+        for j, name in enumerate(names)
+    ]
+    for i, row in enumerate(cells):
+        y = 20 + i * tall
+        body.append(_text(left - 6, y + tall / 2 + 4, _shortened(names[i], left), "end"))
+        for j, (value, text) in enumerate(row):
+            x = left + j * step
+            title = f"{names[i]}, {names[j]}: {text}"
+            # Never so strong that the text on it could not be read.
+            strength = 0.0 if value is None else 0.06 + 0.5 * min(max(value, 0.0), 1.0)
+            body.append(
+                _rect(x + 1, y + 1, step - 2, tall - 2, "s0", title).replace(
+                    "<rect ", f'<rect fill-opacity="{strength:.3g}" ', 1
+                )
+            )
+            body.append(_text(x + step / 2, y + tall / 2 + 4, text, "middle"))
+    return _svg(24 + tall * len(names), label, body)
