@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from stembench import params
 from stembench.data.schema import FIRST_ID, PADDING, Field, Schema
 from stembench.data.splits import PARTS
 
 ROOT = Path(__file__).parents[1]
+
+# Times say nothing on a machine that others use too.
+hypothesis_settings.register_profile("stembench", deadline=None)
+hypothesis_settings.load_profile("stembench")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from stembench.errors import StembenchError
 from stembench.params_schema import Source
 from tests.data.conftest import MEMBERS, pack_zip, sha256, source
 from tests.data.server import File, Server
-from tests.data.test_download import content, entry_of, server
+from tests.data.test_download import content, entry_of, interrupted, left, server
 
 __all__ = ["content", "server"]  # fixtures
 
@@ -30,6 +30,17 @@ def test_two_processes_download_once(server: Server, content: bytes, root: Path)
         thread.join()
     assert all((r / "a.csv").read_bytes() == MEMBERS["pack/a.csv"] for r in roots)
     assert sorted(p.name for p in root.parent.iterdir()) == ["mini", "other"]
+
+
+def test_a_broken_download_goes_when_the_file_comes_another_way(
+    server: Server, content: bytes, root: Path, tmp_path: Path
+) -> None:
+    entry = interrupted(server, content, root)
+    assert left(root)
+    (tmp_path / "x.tar.gz").write_bytes(content)
+    fetch("mini", entry, root, [str(tmp_path)])
+    assert not server.asked
+    assert [p.name for p in root.parent.iterdir()] == ["mini"]
 
 
 @pytest.mark.parametrize("how", ["argument", "environment"])

@@ -77,11 +77,10 @@ def download_folder(archive: Archive, root: Path) -> Iterator[Path]:
     It outlives a broken download or a killed process, so that the next run goes on from there.
     Two data sets that take the same archive share it.
     """
-    key = (archive.sha256 or archive.md5 or "")[:12]
-    folder = root.parent / f".download-{archive.file}-{key}"
+    folder = _download_path(archive, root)
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(archive, folder.with_name(f"{folder.name}.lock")):
+        with _alone(archive, _lock_path(folder)):
             folder.mkdir(exist_ok=True)
             try:
                 yield folder
@@ -93,6 +92,28 @@ def download_folder(archive: Archive, root: Path) -> Iterator[Path]:
             f"{folder} cannot be written ({error.strerror}): free space or mend the folder's "
             "permissions, then run again; what has come is kept and will be continued"
         ) from None
+
+
+def clear_leftover(archive: Archive, root: Path) -> None:
+    """The raw files are there: what lies of a broken download is of no more use."""
+    folder = _download_path(archive, root)
+    if folder.is_dir():
+        lock = FileLock(_lock_path(folder))
+        try:
+            with lock.acquire(timeout=0):
+                shutil.rmtree(folder)
+                _lock_path(folder).unlink()
+        except Timeout:
+            logger.info("%s: being downloaded for another data set", archive.file)
+
+
+def _download_path(archive: Archive, root: Path) -> Path:
+    key = (archive.sha256 or archive.md5 or "")[:12]
+    return root.parent / f".download-{archive.file}-{key}"
+
+
+def _lock_path(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
 
 
 @contextmanager
@@ -127,11 +148,6 @@ def downloaded(archive: Archive, folder: Path, tried: list[str]) -> Copy | None:
         tried.append(f"{origin}: {fault}")
         logger.warning("%s from %s: %s", archive.file, origin, fault)
     return None
-
-
-def clear(folder: Path) -> None:
-    """The archive is unpacked: its download is no longer needed."""
-    shutil.rmtree(folder)
 
 
 def examine(path: Path, archive: Archive) -> tuple[str | None, Fetched]:

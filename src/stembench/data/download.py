@@ -223,7 +223,7 @@ def _check_range(response: Any, known: _Identity, offset: int, part: Path) -> No
 
 def _receive(response: Any, part: Path, offset: int, total: int | None) -> None:
     done = offset
-    with part.open("ab") as file, Progress(_title(part), total or 0, offset) as progress:
+    with part.open("ab") as file, Progress(_title(part), total or 0, start=offset) as progress:
         while True:
             try:
                 chunk = response.read1(_CHUNK)

@@ -52,6 +52,8 @@ def fetch(
                 _fetch_archive(dataset, source, archive, root, places, net=net)
             except NotFound as error:
                 missing.append(error)  # all that must be got by hand is told at once
+            else:
+                copies.clear_leftover(archive, root)
         if missing:
             raise StembenchError("; moreover, ".join(str(error) for error in missing))
         return
@@ -92,10 +94,8 @@ def _fetch_archive(
             copy = copies.downloaded(archive, folder, tried)
             if copy is not None:
                 _take(dataset, archive, copy, root)
-                copies.clear(folder)
                 return
-    rows = getattr(source, "rows", None)
-    raise copies.not_found(dataset, archive, places, tried, rows=rows, offline=not net)
+    raise copies.not_found(dataset, archive, places, tried, rows=source.rows, offline=not net)
 
 
 def _from_sibling(dataset: str, archive: Archive, root: Path) -> bool:
