@@ -21,7 +21,7 @@ from stembench.params_schema import Dataset
 from stembench.plan import Data, Needs, Speed
 from stembench.training import build
 from tests.conftest import ROOT, make_schema
-from tests.contract.test_models import MODELS, demo_spec
+from tests.contract.test_models import demo_spec, every
 
 ROWS = {"train": 1000, "valid": 100, "test": 300}
 
@@ -37,9 +37,9 @@ def entry(settings: params.Params, name: str = "kuairand_pure", **changes: Any) 
     return Dataset.model_validate(value | changes)
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_parameters_are_those_of_the_built_model(model: str) -> None:
-    spec, schema = demo_spec(model), make_schema(2)
+@pytest.mark.parametrize(("model", "tasks"), every(1, 2, 3))
+def test_parameters_are_those_of_the_built_model(model: str, tasks: int) -> None:
+    spec, schema = demo_spec(model), make_schema(tasks)
     need = plan.cell_needs(spec, data(schema=schema))
     counted = count_parameters(build(schema, spec))
     assert (need.embedding, need.dense) == (counted["embedding"], counted["dense"])
