@@ -139,8 +139,8 @@ def run(sizes: list[int], scratch: Path, results: Path) -> None:
                     "rows": rows,
                     "raw_mb": round(_size(raw) / 1e6, 1),
                     "split_mb": round(_size(out) / 1e6, 1),
-                    "seconds": round(found["seconds"], 2),
-                    "cpu_seconds": round(found["cpu_seconds"], 2),
+                    "seconds": round(found["seconds"], 4),
+                    "cpu_seconds": round(found["cpu_seconds"], 4),
                     "rows_per_s": round(rows / found["seconds"]),
                     "peak_rss_mb": round(found["peak_rss_mb"]),
                 }
