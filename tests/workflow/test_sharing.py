@@ -154,7 +154,7 @@ def test_a_file_placed_by_hand_is_on_the_disk_once(first: Project) -> None:
 
 def test_another_user_pulls_the_split_and_trains(first: Project) -> None:
     second = clone(first, "b")
-    failed = second.run("stembench", "data", "mini", ok=False)
+    failed = second.run("stembench", "data", "make", "mini", ok=False)
     assert "nothing is downloaded in offline mode" in failed
     second.run("dvc", "pull", TARGET)
     assert not (second.root / "data/raw/mini").exists()
@@ -174,7 +174,7 @@ def test_another_user_pulls_the_split_and_trains(first: Project) -> None:
 def test_online_the_split_is_pulled_by_itself(first: Project) -> None:
     third = clone(first, "c")
     third.env.pop("STEMBENCH_OFFLINE")
-    third.run("stembench", "data", "mini")
+    third.run("stembench", "data", "make", "mini")
     assert (third.root / "data/splits/mini/manifest.json").exists()
     assert not (third.root / "data/raw/mini").exists()
 
@@ -184,12 +184,12 @@ def test_a_shared_cache_needs_neither_remote_nor_download(first: Project) -> Non
     fourth.run("dvc", "remote", "remove", "team")
     cache = first.root / ".dvc/cache"
     fourth.run("dvc", "cache", "dir", "--local", str(cache))
-    fourth.run("stembench", "data", "mini")
+    fourth.run("stembench", "data", "make", "mini")
     inodes = cached(fourth, cache)
     assert all(share_blocks(path, inodes) for path in data_files(fourth))
     # Another split of the same raw files: these come from the cache, too.
     fourth.edit("name: mini_t1, rule: time, valid: 0.2", "name: mini_t2, rule: time, valid: 0.1")
-    fourth.run("stembench", "data", "mini")
+    fourth.run("stembench", "data", "make", "mini")
     made = json.loads((fourth.root / "data/splits/mini/manifest.json").read_text())
     assert made["split"] == "mini_t2"
     assert all(share_blocks(path, cached(fourth, cache)) for path in data_files(fourth))

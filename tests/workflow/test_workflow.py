@@ -191,7 +191,10 @@ def test_mlflow_holds_a_flat_run_per_cell(project: Project) -> None:
 
 def test_snakemake_retrains_one_models_cells_and_dvc_then_none(project: Project) -> None:
     before = project.cells()
-    project.edit("class: stem.STEM\n", "class: stem.STEM\n    train: {lr: 2.0e-3}\n")
+    project.edit(
+        "\n  stem:\n    class: stem.STEM\n",
+        "\n  stem:\n    class: stem.STEM\n    train: {lr: 2.0e-3}\n",
+    )
     project.snakemake()
     assert project.trained_since(before) == cells_of(model="stem")
     before = project.cells()
@@ -203,8 +206,8 @@ def test_snakemake_retrains_one_models_cells_and_dvc_then_none(project: Project)
 def test_dvc_retrains_one_models_cells_and_snakemake_then_none(project: Project) -> None:
     before = project.cells()
     project.edit(
-        "class: shared_bottom.SharedBottom\n",
-        "class: shared_bottom.SharedBottom\n    train: {lr: 2.0e-3}\n",
+        "\n  shared_bottom:\n    class: shared_bottom.SharedBottom\n",
+        "\n  shared_bottom:\n    class: shared_bottom.SharedBottom\n    train: {lr: 2.0e-3}\n",
     )
     project.run("dvc", "repro")
     assert project.trained_since(before) == cells_of(model="shared_bottom")
@@ -325,7 +328,7 @@ def test_a_new_seed_trains_the_new_cells_only(project: Project) -> None:
 def test_the_readmes_model_is_one_file_and_one_entry(project: Project) -> None:
     readme = (ROOT / "README.md").read_text()
     (code,) = re.findall(r"^```python\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
-    (entry,) = re.findall(r"^```yaml\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    (entry,) = re.findall(r"^```yaml\n(  wide:\n.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
     before = project.cells()
     (project.root / "src/stembench/models/wide.py").write_text(code)
     project.edit("\nmodels:\n", "\nmodels:\n" + entry)
