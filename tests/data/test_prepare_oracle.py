@@ -19,7 +19,7 @@ from stembench.data.prepare import split_dataset
 from stembench.data.schema import FIRST_ID, MISSING, OUT_OF_VOCABULARY, PADDING
 from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
-from stembench.params_schema import Dataset
+from stembench.params_schema import Dataset, DaySplit
 from tests.data.conftest import tree, untouched
 
 RULES: dict[str, dict[str, Any]] = {
@@ -145,6 +145,10 @@ def test_against_a_plain_implementation(rule: str, size: int, seed: int, repeats
             assert arrays.users.tolist() == [users.index(user) for user in expected["user"]]
             ends = [expected["time"].min(), expected["time"].max()]
             assert manifest["times"][part] == ends
+            assert ("days" in manifest) == isinstance(entry.split, DaySplit)
+            if isinstance(entry.split, DaySplit):
+                days = expected[entry.split.column].cast(pl.String).value_counts()
+                assert manifest["days"][part] == dict(days.iter_rows())
             assert manifest["users"][part] == expected["user"].n_unique()
             rates = manifest["positive_rates"][part]
             assert list(rates.values()) == pytest.approx(arrays.labels.mean(axis=0).tolist())

@@ -235,6 +235,9 @@ def test_late_rows_are_counted() -> None:
         assert split.time_ranges(rows, codes) == {
             "train": (10, 31), "valid": (30, 50), "test": (40, 40)
         }  # fmt: skip
+        assert split.rows_per_day(rows, codes, "day") == {
+            "train": {3: 2}, "valid": {4: 2}, "test": {6: 1}
+        }  # fmt: skip
 
 
 def test_faults_of_rules() -> None:

@@ -84,7 +84,7 @@ def split_dataset(name: str, dataset: Dataset, raw: Path, out: Path) -> dict[str
                 manifest["unbiased_dropped"] = int((codes == split.OUTSIDE).sum())
             if facts:
                 manifest["source_facts"] = facts
-            manifest |= _times(dataset, reader, rows, codes)
+            manifest |= _times(dataset, reader, rows, codes) | _days(dataset, reader, rows, codes)
         manifest["sha256"] = written.sha256
         (made / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
         replace_folder(made, out)
@@ -163,3 +163,26 @@ def _times(
     if needs_time(dataset.split) and dataset.split.rule != "user_order":
         found["late_rows"] = split.late_rows(rows, codes)
     return found
+
+
+def _days(
+    dataset: Dataset, reader: Reader, rows: split.Rows, codes: split.Codes
+) -> dict[str, Any]:
+    """Rows of each part by day, where the rule goes by days."""
+    if not isinstance(dataset.split, DaySplit):
+        return {}
+    coder = reader.coders[dataset.split.column]
+    counted = split.rows_per_day(rows, codes, dataset.split.column)
+    return {
+        "days": {
+            part: {
+                str(day): count
+                for day, count in zip(
+                    coder.values(np.array(list(days), np.int64)).to_list(),
+                    days.values(),
+                    strict=True,
+                )
+            }
+            for part, days in counted.items()
+        }
+    }

@@ -140,6 +140,18 @@ def time_ranges(rows: Rows, codes: Codes) -> dict[str, tuple[int, int]]:
     return {part: ranges[part] for part in EVERY_PART if part in ranges}
 
 
+def rows_per_day(rows: Rows, codes: Codes, column: str) -> dict[str, dict[int, int]]:
+    """Part -> key of each of its days, rising -> its rows."""
+    found: dict[str, dict[int, int]] = {}
+    for index, span in rows.store.spans():
+        keys, at = rows.store.columns[column].read(index).keys(), codes[span]
+        for code in np.unique(at[at >= 0]).tolist():
+            days = found.setdefault(EVERY_PART[code], {})
+            for day, count in zip(*np.unique(keys[at == code], return_counts=True), strict=True):
+                days[int(day)] = days.get(int(day), 0) + int(count)
+    return {part: dict(sorted(found[part].items())) for part in EVERY_PART if part in found}
+
+
 def random_codes(rows: int, split: RandomSplit) -> Codes:
     """Part of each of `rows` rows, drawn without replacement."""
     if split.seed < 0:
