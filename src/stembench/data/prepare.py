@@ -165,9 +165,7 @@ def _times(
     return found
 
 
-def _days(
-    dataset: Dataset, reader: Reader, rows: split.Rows, codes: split.Codes
-) -> dict[str, Any]:
+def _days(dataset: Dataset, reader: Reader, rows: split.Rows, codes: split.Codes) -> dict[str, Any]:
     """Rows of each part by day, where the rule goes by days."""
     if not isinstance(dataset.split, DaySplit):
         return {}
