@@ -62,6 +62,12 @@ def formulas(results: Results, design: str) -> list[str]:
     return [f"{row.effect} ({row.contrast}): {row.models}" for row in records(table)]
 
 
+def label(row: Any) -> str:
+    """An effect's name in the figure."""
+    name = row.effect if row.effect.startswith(row.design) else f"{row.design}: {row.effect}"
+    return f"{name}, {row.contrast}"
+
+
 def panel(axes: Axes, results: Results, table: list[Any], labels: bool) -> None:
     """One data set and task: a line per effect with its interval, significant ones coloured."""
     axes.axvline(0, color="black", linewidth=0.8)
@@ -74,7 +80,7 @@ def panel(axes: Axes, results: Results, table: list[Any], labels: bool) -> None:
         colour = _SIGNIFICANT if significant else _OPEN
         axes.plot([row.ci_lo, row.ci_hi], [y, y], color=colour, linewidth=1.8)
         axes.plot(row.delta, y, "D" if significant else "o", color=colour, markersize=5)
-    words = [f"{row.design}: {row.effect}, {row.contrast}" for row in table]
+    words = [label(row) for row in table]
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.set_yticks(range(len(table)), words if labels else [""] * len(table), fontsize=7.5)
     axes.tick_params(axis="y", length=0)

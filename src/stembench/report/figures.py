@@ -314,10 +314,13 @@ def factor_effects(results: Results) -> Figure:
     n = max(table.groupby(["dataset", "task"]).size())
     with style():
         figure, panels = grid(results, width=3.1, height=0.2 * n + 0.75, extra=0.9)
-        figure.set_figwidth(figure.get_figwidth() + 3.2)  # the effects' names
+        longest = max(len(factors.label(row)) for row in records(table))
+        figure.set_figwidth(figure.get_figwidth() + 0.065 * longest)  # inches a letter
         for (dataset, task), axes in panels.items():
             rows = records(table[(table["dataset"] == dataset) & (table["task"] == task)])
             factors.panel(axes, results, rows, labels=task == results.tasks(dataset)[0])
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+            axes.xaxis.set_major_formatter(FuncFormatter(_signed))
         words = f"difference in test AUC, {content.level(results)} CI"
         figure.supxlabel(words, fontsize=9)
     return figure
