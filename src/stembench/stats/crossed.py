@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats as distributions
 
 from stembench.errors import StembenchError
-from stembench.metrics import delong_components, factorise
 
 
 class TwoWay(NamedTuple):
@@ -66,30 +65,6 @@ def two_way(differences: ArrayLike, alpha: float = 0.05) -> TwoWay:
     return TwoWay(mean, se_seed, se_user, se, df, mean - half, mean + half, p)
 
 
-def user_influence(
-    labels: ArrayLike, scores: ArrayLike, users: ArrayLike
-) -> tuple[float, NDArray[np.float64]]:
-    """AUC and what each user contributes to it; labels, scores, users: (N,).
-
-    Returns (auc, d (G,)), in the order of the sorted distinct users. d[g] = auc + G psi_g, where
-    psi_g sums (V10 - auc) / positives and (V01 - auc) / negatives over the rows of user g. The mean
-    of d is the AUC, and Var(d)/G is the variance of a clustered AUC (Obuchowski 1997). Differences
-    of two models on the same rows are row vectors of `two_way`. Raises StembenchError as
-    `metrics.auc`.
-    """
-    auc, v = delong_components(labels, scores)
-    codes, distinct = factorise(users)
-    if len(codes) != len(v):
-        raise StembenchError(
-            f"{len(codes)} users for {len(v)} rows: pass the users of the same part as the labels"
-        )
-    y = np.asarray(labels).astype(np.bool_)
-    positives = int(y.sum())
-    share = np.where(y, 1.0 / positives, 1.0 / (len(y) - positives))
-    psi = np.bincount(codes, weights=(v - auc) * share, minlength=len(distinct))
-    return auc, np.asarray(auc + len(distinct) * psi, dtype=np.float64)
-
-
 def t_test(delta: float, se: float, df: float) -> float:
     """Two-sided p of delta = 0 by t; without any spread 1 for delta = 0, else 0."""
     if se == 0:
@@ -107,18 +82,3 @@ def tost(delta: float, se: float, df: float, margin: float) -> float:
     if se == 0:
         return float(abs(delta) >= margin)
     return float(distributions.t.sf((margin - abs(delta)) / se, df))
-
-
-def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down adjusted p values (m,).
-
-    NaN stands for a planned test that could not be made: it stays NaN and counts in m as p = 1, so
-    that a failed run does not make the other tests of its family easier.
-    """
-    raw = np.asarray(p, dtype=np.float64)
-    filled = np.where(np.isnan(raw), 1.0, raw)
-    order = np.argsort(filled, kind="stable")
-    steps = np.arange(len(raw), 0, -1)
-    adjusted = np.empty_like(raw)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps * filled[order]), 1.0)
-    return np.where(np.isnan(raw), np.nan, adjusted)
