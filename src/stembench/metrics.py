@@ -30,6 +30,7 @@ METRICS = (
 _LABEL = np.uint64(1)
 _USER_SHIFT = np.uint64(33)
 _SIGN = np.uint32(1 << 31)
+_HALF, _LOWER = np.uint64(32), np.uint64(2**32 - 1)
 
 
 class GAUC(NamedTuple):
@@ -151,15 +152,25 @@ def delong_components(labels: ArrayLike, scores: ArrayLike) -> tuple[float, NDAr
     """
     y, s = check_rows(labels, scores)
     _require_both_classes(y)
-    _, level = np.unique(s, return_inverse=True)
-    at_level = np.bincount(level)
-    positives = np.bincount(level[y], minlength=len(at_level))
-    negatives = at_level - positives
-    m, n = int(positives.sum()), int(negatives.sum())
+    # Sorts values, not indices: the row's number lies in the lower half of each key.
+    key = _ordered_bits(s).astype(np.uint64) << _HALF
+    key |= np.arange(len(s), dtype=np.uint64)
+    key.sort()
+    rows = (key & _LOWER).astype(np.int64)
+    starts = _run_starts(key >> _HALF)
+    size = np.diff(starts, append=len(s))
+    sorted_y = y[rows]
+    counts = np.concatenate(([0], np.cumsum(sorted_y)))  # positives before each row
+    positives_below, m = counts[starts], int(counts[-1])
+    positives = counts[starts + size] - positives_below
+    negatives, negatives_below, n = size - positives, starts - positives_below, len(s) - m
     # Doubled counts, so that half a tie is an integer.
-    beaten = 2 * (np.cumsum(negatives) - negatives) + negatives
-    beating = 2 * (m - np.cumsum(positives)) + positives
-    v = np.where(y, (beaten / (2 * n))[level], (beating / (2 * m))[level])
+    beaten = 2 * negatives_below + negatives
+    beating = 2 * (m - positives_below) - positives
+    v = np.empty(len(s))
+    v[rows] = np.where(
+        sorted_y, np.repeat(beaten / (2 * n), size), np.repeat(beating / (2 * m), size)
+    )
     return float((beaten * positives).sum() / (2 * m * n)), v
 
 
