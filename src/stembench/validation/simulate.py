@@ -174,7 +174,7 @@ def tally(
             d = difference(test_part(random, seeds, world, means_for(world, delta)))
         test = two_way(d, ALPHA)
         covered += test.ci_lo <= delta <= test.ci_hi
-        rejected += t_test(test.mean - delta, test.se_total, test.df) < ALPHA
+        rejected += two_way(d - delta, ALPHA).p < ALPHA
         by_seeds += t_test(test.mean - delta, test.se_seed, seeds - 1) < ALPHA
         se_seed += test.se_seed / repetitions
         se_user += test.se_user / repetitions
