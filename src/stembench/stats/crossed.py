@@ -71,7 +71,7 @@ def two_way(differences: ArrayLike, alpha: float = 0.05) -> TwoWay:
     ]
     squares = sum(x**2 / nu**2 for x, nu in shares)
     cubes = sum(x**3 / nu**2 for x, nu in shares)
-    half = _critical(float(special.ndtri(1 - alpha / 2)), df, squares, cubes) * se
+    half = _critical(-float(special.ndtri(alpha / 2)), df, squares, cubes) * se
     p = _p_value(abs(mean) / se, df, squares, cubes)
     return TwoWay(mean, se_seed, se_user, se, df, mean - half, mean + half, p)
 
