@@ -31,6 +31,9 @@ COLUMNS = (
     *("se_total", "df", "ci_lo", "ci_hi", "p", "family", "p_adj", "verdict"),
 )
 INTERACTION = "interaction"
+#: A bucket with fewer users, positives or negatives is shown and not tested: what the users
+#: contribute to a metric is a linearisation, which does not hold on a handful of them.
+FEWEST = 10
 _REST = "rest"
 
 Rows = list[dict[str, Any]]
@@ -72,7 +75,8 @@ def transfer_gaps(
 
     p_adj: Holm over the buckets, pairs and tasks of one model (family F3), and over its interaction
     contrasts (family F3-interaction), each by metric. A bucket in which a task has one class, or
-    without two common seeds, has NaN and the verdict "missing". Raises StembenchError if the
+    without two common seeds, has NaN and the verdict "missing"; one of fewer than FEWEST users,
+    positives or negatives has a difference, but no test, and the verdict "small". Raises StembenchError if the
     baseline was not run, the data set has one task, or the item of a row is not known.
     """
     if baseline not in group.models:
@@ -94,13 +98,20 @@ def transfer_gaps(
                 name: _facts(name, at, y, part.users, bounds, names) for name, at in chosen.items()
             }
             facts[INTERACTION] = facts["comparable"]
+            small = {name for name, fact in facts.items() if _is_small(fact)}
+            if _REST in small:
+                small.add(INTERACTION)
             common: dict[str, Any] = {"dataset": group.dataset} | setting.json
             common |= {"task_a": group.tasks[pair[0]], "task_b": group.tasks[pair[1]]}
             common |= {"task": group.tasks[t], "metric": metric, "baseline": baseline}
             for model, gaps in _gaps(group, baseline, t, metric, chosen):
                 for bucket, gap in gaps.items():
                     row = common | facts[bucket] | {"bucket": bucket, "model": model}
-                    rows.append(row | _test(gap, alpha))
+                    row |= _test(gap, alpha)
+                    if bucket in small and row["n_seeds"] >= 2:
+                        row |= {"p": math.nan, "ci_lo": math.nan, "ci_hi": math.nan}
+                        row |= {"verdict": "small"}
+                    rows.append(row)
     return _adjust(rows, alpha)
 
 
@@ -159,6 +170,11 @@ def _facts(
         lo, hi = float(bounds[names.index(name) + 1]), float(bounds[names.index(name)])
     found: dict[str, Any] = {"ratio_lo": lo, "ratio_hi": hi, "n_rows": len(at)}
     return found | {"n_pos": int(y[at].sum()), "n_users": len(np.unique(users[at]))}
+
+
+def _is_small(fact: dict[str, Any]) -> bool:
+    negatives = fact["n_rows"] - fact["n_pos"]
+    return min(fact["n_users"], fact["n_pos"], negatives) < FEWEST
 
 
 @dataclass
@@ -235,7 +251,7 @@ def _adjust(rows: Rows, alpha: float) -> Rows:
     for family in families.values():
         for row, p_adj in zip(family, holm([row["p"] for row in family]), strict=True):
             row["p_adj"] = p_adj
-            row["verdict"] = _verdict(row["delta"], p_adj, alpha)
+            row.setdefault("verdict", _verdict(row["delta"], p_adj, alpha))
     return rows
 
 

@@ -18,7 +18,7 @@ from stembench.report.inputs import records, unique, write_text
 
 #: Rows of the table that are not buckets of the ratio.
 _OUTSIDE = ("none", "interaction")
-_MARKS = {"negative": " ↓", "positive": " ↑", "inconclusive": "", "missing": ""}
+_MARKS = {"negative": " ↓", "positive": " ↑", "inconclusive": "", "missing": "", "small": " (few)"}
 _MARKERS = "osD^vPXd<>"
 
 
@@ -51,7 +51,10 @@ def write_comparable(results: Path, reference: str) -> list[Path]:
 
 
 def by_bucket(table: pd.DataFrame, styles: dict[str, dict[str, Any]]) -> Figure:
-    """Transfer gap in AUC by bucket, a panel for each data set, task pair and task."""
+    """Transfer gap in AUC by bucket, a panel for each data set, task pair and task.
+
+    Hollow: too few users or positives for an interval.
+    """
     table = table[(table["metric"] == "auc") & (table["bucket"] != "interaction")]
     keys = list(dict.fromkeys(zip(*(table[k] for k in _PANEL), strict=True)))
     with _style():
@@ -115,7 +118,8 @@ def to_markdown(table: pd.DataFrame, other: pd.DataFrame) -> str:
             f"tasks' training positives ({setting_name(first)}): a = heavy in the first task, "
             f"b = heavy in the second, none = no training positive. Interaction: gap on comparable "
             f"rows minus gap on the other rows with a ratio. ↓ negative, ↑ positive transfer at "
-            f"adjusted p below alpha (Holm over the buckets, pairs and tasks of a model).",
+            f"adjusted p below alpha (Holm over the buckets, pairs and tasks of a model); few: not "
+            f"tested, as fewer than ten users, positives or negatives are in the bucket.",
             "",
         ]
     for metric in unique(table["metric"]):
@@ -186,8 +190,15 @@ def _panels(keys: list[Any]) -> tuple[Figure, list[Any]]:
 
 def _point(axes: Any, x: float, row: Any, style: dict[str, Any]) -> None:
     if math.isfinite(row.delta):
-        axes.plot([x, x], [row.ci_lo, row.ci_hi], color=style["color"], linewidth=1.3)
-        axes.plot(x, row.delta, style["marker"], color=style["color"], markersize=4.5)
+        filled = math.isfinite(row.ci_lo)
+        if filled:
+            axes.plot([x, x], [row.ci_lo, row.ci_hi], color=style["color"], linewidth=1.3)
+        axes.plot(
+            *(x, row.delta, style["marker"]),
+            color=style["color"],
+            markersize=4.5,
+            markerfacecolor=style["color"] if filled else "white",
+        )
 
 
 def _finish(axes: Any, key: tuple[str, str, str, str]) -> None:
