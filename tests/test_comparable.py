@@ -38,7 +38,8 @@ def test_base_rates_cancel():
 def test_smoothing_draws_towards_the_overall_mix():
     codes, labels = log(3, [9, 1, 0], [0, 1, 9])
     ratios = [abs(log_ratios(codes, labels, k)[0]) for k in (0.1, 1.0, 10.0)]
-    assert ratios == sorted(ratios, reverse=True) and ratios[-1] > 0
+    assert ratios == sorted(ratios, reverse=True)
+    assert ratios[-1] > 0
 
 
 def test_unknown_units_and_negative_codes_have_no_ratio():
@@ -56,7 +57,8 @@ def test_buckets_run_from_a_heavy_to_b_heavy():
     test = np.array([users - 1, users // 2, 0, 60, 55])
     found = assign(Rows(codes, codes), labels, Rows(test, test), "user", 5, 1.0)
     assert found.index.tolist() == [0, 2, 4, NONE, NONE]
-    assert (np.diff(found.bounds) < 0).all() and len(found.bounds) == 6
+    assert (np.diff(found.bounds) < 0).all()
+    assert len(found.bounds) == 6
     ratios = log_ratios(codes, labels, 1.0)
     everyone = np.arange(users)
     index = assign(Rows(codes, codes), labels, Rows(everyone, everyone), "user", 5, 1.0).index

@@ -285,11 +285,14 @@ def power(
         raise StembenchError(
             "no two models share two finished seeds: run the suite, or give a pilot's --sd-seed"
         )
-    shown = [name for name in run.COLUMNS if name not in ("difference", "alpha", "power")]
+    shown = [name for name in run.COLUMNS if name not in run.SAID_ABOVE]
     if sd_seed is not None:
         shown = [name for name in shown if name in rows[0]]
     title = f"To see an AUC difference of {ask[0]:g} with power {ask[2]:g} at alpha {ask[1]:g}"
-    print_table(title, shown, [[run.words(row, name) for name in shown] for row in rows])
+    if sd_seed is None:
+        title += f", {analysis.reference} against model_b"
+    header = [name.replace("_", " ") for name in shown]
+    print_table(title, header, [[run.words(row, name) for name in shown] for row in rows])
     if csv is not None:
         typer.echo(write_csv(csv, rows, run.COLUMNS))
 

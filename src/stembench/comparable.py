@@ -52,9 +52,9 @@ class Buckets(NamedTuple):
 def bucket_names(count: int) -> list[str]:
     """Names from A-heavy to B-heavy: a2, a1, comparable, b1, b2 for five; NONE is `none`."""
     side = count // 2
-    return [f"a{side - i}" for i in range(side)] + ["comparable"] + [
-        f"b{i + 1}" for i in range(side)
-    ]
+    return (
+        [f"a{side - i}" for i in range(side)] + ["comparable"] + [f"b{i + 1}" for i in range(side)]
+    )
 
 
 def log_ratios(units: NDArray[Any], labels: NDArray[Any], smoothing: float) -> Floats:
@@ -66,7 +66,9 @@ def log_ratios(units: NDArray[Any], labels: NDArray[Any], smoothing: float) -> F
     if not smoothing > 0:
         raise StembenchError(f"smoothing must be positive, not {smoothing}")
     if labels.shape != (len(units), 2):
-        raise StembenchError(f"labels {labels.shape} for {len(units)} units: pass two tasks' labels")
+        raise StembenchError(
+            f"labels {labels.shape} for {len(units)} units: pass two tasks' labels"
+        )
     size = int(units.max()) + 1 if len(units) else 0
     counts = np.zeros((2, max(size, 0)))
     for start in range(0, len(units), _CHUNK):

@@ -102,9 +102,7 @@ def _row(pair: Pair, alpha: float, margin: float, level: float, draws: int) -> d
     return row
 
 
-def across(
-    groups: list[Group], reference: str, baseline: str, alpha: float, draws: int
-) -> Rows:
+def across(groups: list[Group], reference: str, baseline: str, alpha: float, draws: int) -> Rows:
     """Rows of ACROSS for each metric and model: ranks and differences over the data sets.
 
     rank: average rank, ties shared, with a percentile interval over data sets and seeds; p_first:

@@ -56,7 +56,9 @@ def read_logits(cell: Cell, part: Part) -> NDArray[np.float32]:
     try:
         logits: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise StembenchError(f"{path} cannot be read ({error}): delete the run, repeat it") from None
+        raise StembenchError(
+            f"{path} cannot be read ({error}): delete the run, repeat it"
+        ) from None
     if logits.dtype != np.float32 or logits.shape != part.labels.shape:
         raise StembenchError(f"{path} is not of the present split: delete the run, repeat it")
     return logits
@@ -68,7 +70,9 @@ def pairs(group: Group, reference: str, metrics: Sequence[str]) -> Iterator[Pair
     metrics: keys of `stats.INFLUENCES`.
     """
     part = test_part(group)
-    ours = {cell.seed: _measure(cell, part, group.tasks, metrics) for cell in group.sound(reference)}
+    ours = {
+        cell.seed: _measure(cell, part, group.tasks, metrics) for cell in group.sound(reference)
+    }
     for model in group.models:
         cells = [cell for cell in group.sound(model) if cell.seed in ours]
         if model == reference or len(cells) < 2:
@@ -87,9 +91,7 @@ def pairs(group: Group, reference: str, metrics: Sequence[str]) -> Iterator[Pair
                 )
 
 
-def _measure(
-    cell: Cell, part: Part, tasks: Sequence[str], metrics: Sequence[str]
-) -> Measured:
+def _measure(cell: Cell, part: Part, tasks: Sequence[str], metrics: Sequence[str]) -> Measured:
     logits = read_logits(cell, part)
     return {
         (task, metric): INFLUENCES[metric](part.labels[:, t], logits[:, t], part.users)

@@ -16,6 +16,9 @@ COLUMNS = (
     *("users_needed", "seeds_at_least", "users_at_least", "seen"),
 )
 
+#: Columns that a table in the terminal says once, in its title.
+SAID_ABOVE = ("model_a", "difference", "alpha", "power")
+
 
 def plan(
     parts: Components, seeds: int, users: float, difference: float, alpha: float, level: float

@@ -61,7 +61,7 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]
         console = Console(width=200)
     table = Table(title=title, title_justify="left")
     for name in header:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", min_width=max(map(len, name.split())))
     for row in rows:
         table.add_row(*(text(value, 3) for value in row))
     console.print(table)

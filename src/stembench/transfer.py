@@ -190,7 +190,9 @@ def _gaps(
     group: Group, baseline: str, t: int, metric: str, chosen: dict[str, NDArray[np.int64]]
 ) -> Iterator[tuple[str, dict[str, _Gap]]]:
     """Gaps of each model by bucket; one run's logits of one task are in memory at a time."""
-    ours = {cell.seed: _influences(cell, group, t, metric, chosen) for cell in group.sound(baseline)}
+    ours = {
+        cell.seed: _influences(cell, group, t, metric, chosen) for cell in group.sound(baseline)
+    }
     for model in group.models:
         if model == baseline:
             continue

@@ -91,7 +91,8 @@ def test_mean_of_the_influences_is_the_metric(metric):
     found = INFLUENCES[metric](labels, scores, users)
     assert found.value == pytest.approx(value(metric, labels, scores, users), abs=1e-13)
     assert found.d.mean() == pytest.approx(found.value, abs=1e-12)
-    assert list(found.users) == sorted(set(found.users)) and set(found.users) <= set(users)
+    assert list(found.users) == sorted(set(found.users))
+    assert set(found.users) <= set(users)
 
 
 @pytest.mark.parametrize("metric", list(INFLUENCES))
@@ -122,7 +123,8 @@ def test_gauc_influence_is_the_ratio_by_brute_force():
     expected = mean + len(both) * rows * (areas - mean) / rows.sum()
     np.testing.assert_allclose(found.d, expected, atol=1e-12)
     nobody = INFLUENCES["gauc"]([1, 0], [0.0, 1.0], [1, 2])
-    assert np.isnan(nobody.value) and len(nobody.d) == 0
+    assert np.isnan(nobody.value)
+    assert len(nobody.d) == 0
 
 
 def test_logloss_influence_is_that_of_scikit_learn():

@@ -204,8 +204,7 @@ def _point(axes: Any, x: float, row: Any, style: dict[str, Any]) -> None:
 def _finish(axes: Any, key: tuple[str, str, str, str]) -> None:
     dataset, a, b, task = key
     axes.set_title(
-        f"{names.dataset(dataset)} · {names.task(task)}\n"
-        f"a = {names.task(a)}, b = {names.task(b)}",
+        f"{names.dataset(dataset)} · {names.task(task)}\na = {names.task(a)}, b = {names.task(b)}",
         loc="left",
     )
     axes.axhline(0, color="black", linewidth=0.8)

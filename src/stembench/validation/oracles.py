@@ -117,9 +117,7 @@ def _clustered(
     )
 
 
-def _user_by_user(
-    y: NDArray[np.bool_], z: NDArray[np.float32], users: NDArray[np.int64]
-) -> float:
+def _user_by_user(y: NDArray[np.bool_], z: NDArray[np.float32], users: NDArray[np.int64]) -> float:
     total = weight = 0.0
     for g in np.unique(users):
         mine = users == g
