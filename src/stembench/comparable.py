@@ -1,7 +1,7 @@
 """Comparable samples: rows sorted by the relative amount of two tasks' training positives.
 
-For a unit u (a user, an item) with a_u and b_u training positives of the tasks A and B, and q_A, q_B
-the shares of the two tasks in all their training positives, the log-ratio is
+For a unit u (a user, an item) with a_u and b_u training positives of the tasks A and B, and q_A,
+q_B the shares of the two tasks in all their training positives, the log-ratio is
 
     r_u = log (a_u + k q_A) / (b_u + k q_B) - log q_A / q_B,
 

@@ -1,4 +1,4 @@
-"""`stembench evidence`: all four metrics tested, with robustness columns, and models over data sets.
+"""`stembench evidence`: all metrics tested, with robustness columns, and models over data sets.
 
 Beside the comparison's primary test stand: the families F1 (AUC, Holm) and F2 (the other metrics,
 Benjamini-Hochberg), a two-way bootstrap interval, the exact signed-rank test where its n allows a

@@ -98,7 +98,7 @@ def logloss(labels: ArrayLike, logits: ArrayLike) -> float:
 
 
 def row_losses(y: NDArray[np.bool_], z: NDArray[Any]) -> NDArray[np.float64]:
-    """Binary cross-entropy of each row (N,) in nats, of checked labels and logits; see `logloss`."""
+    """Binary cross-entropy of each row (N,) in nats, of checked labels and logits."""
     losses: NDArray[np.float64] = np.logaddexp(0.0, np.where(y, -1.0, 1.0) * z)
     return losses
 

@@ -76,8 +76,9 @@ def transfer_gaps(
     p_adj: Holm over the buckets, pairs and tasks of one model (family F3), and over its interaction
     contrasts (family F3-interaction), each by metric. A bucket in which a task has one class, or
     without two common seeds, has NaN and the verdict "missing"; one of fewer than FEWEST users,
-    positives or negatives has a difference, but no test, and the verdict "small". Raises StembenchError if the
-    baseline was not run, the data set has one task, or the item of a row is not known.
+    positives or negatives has a difference, but no test, and the verdict "small". Raises
+    StembenchError if the baseline was not run, or rows are to be sorted by items where the data
+    have none.
     """
     if baseline not in group.models:
         raise StembenchError(

@@ -1,4 +1,4 @@
-"""Models ranked over data sets. Tasks of a data set share its rows and are no blocks of their own."""
+"""Models ranked over data sets. Tasks of one share its rows and are no blocks of their own."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def real_nulls(groups: list[Group], seed: int, quick: bool) -> list[Row]:
 def _splits(
     d: Floats, half: int, times: int, random: np.random.Generator
 ) -> Iterator[NDArray[np.float64]]:
-    """Differences (half, G) of two disjoint halves of the seeds: all ways, or `times` drawn ones."""
+    """Differences (half, G) of two disjoint halves of the seeds: all ways, or `times` of them."""
     ways = [
         (first, second)
         for first in itertools.combinations(range(len(d)), half)
