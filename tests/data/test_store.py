@@ -62,6 +62,7 @@ def test_a_column_that_was_cut_is_no_column(tmp_path: Path) -> None:
 
 
 @given(content=chunks)
+@example(content=[[-BIG]])
 def test_every_key_has_a_place(content: list[list[int | None]]) -> None:
     """Dense or by hash: 0 for a hole, else one place a key, in the order of the keys."""
     with TemporaryDirectory() as folder:

@@ -52,7 +52,7 @@ class Dense:
         return piece.positions(self.low)
 
     def keys(self, places: Positions) -> Keys:
-        return places.astype(np.int64) + (self.low - 1)
+        return (places.astype(np.int64) - 1) + self.low  # in this order: low may be the smallest
 
 
 class Sparse:
