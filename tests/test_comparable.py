@@ -56,12 +56,12 @@ def test_buckets_run_from_a_heavy_to_b_heavy():
     # User 60 was never seen; user 55 is inside the table of codes but has no rows.
     test = np.array([users - 1, users // 2, 0, 60, 55])
     found = assign(Rows(codes, codes), labels, Rows(test, test), "user", 5, 1.0)
-    assert found.index.tolist() == [0, 2, 4, NONE, NONE]
+    assert found.of.tolist() == [0, 2, 4, NONE, NONE]
     assert (np.diff(found.bounds) < 0).all()
     assert len(found.bounds) == 6
     ratios = log_ratios(codes, labels, 1.0)
     everyone = np.arange(users)
-    index = assign(Rows(codes, codes), labels, Rows(everyone, everyone), "user", 5, 1.0).index
+    index = assign(Rows(codes, codes), labels, Rows(everyone, everyone), "user", 5, 1.0).of
     for i in range(5):
         inside = (ratios <= found.bounds[i]) & (ratios > found.bounds[i + 1])
         np.testing.assert_array_equal(index == i, inside)
@@ -76,10 +76,10 @@ def test_user_item_adds_both_ratios():
     rows = Rows(users, items)
     both = assign(rows, labels, rows, "user_item", 3, 1.0)
     total = log_ratios(users, labels, 1.0)[users] + log_ratios(items, labels, 1.0)[items]
-    assert total[both.index == 0].min() > total[both.index == 1].max()
-    assert total[both.index == 1].min() > total[both.index == 2].max()
+    assert total[both.of == 0].min() > total[both.of == 1].max()
+    assert total[both.of == 1].min() > total[both.of == 2].max()
     by_item = assign(rows, labels, rows, "item", 3, 1.0)
-    assert len(set(zip(items.tolist(), by_item.index.tolist(), strict=True))) == 20
+    assert len(set(zip(items.tolist(), by_item.of.tolist(), strict=True))) == 20
 
 
 def test_names():

@@ -40,12 +40,12 @@ class Rows(NamedTuple):
 
 
 class Buckets(NamedTuple):
-    """index: bucket of each test row (N,), 0 is A-heavy, K - 1 B-heavy, NONE without a ratio.
+    """of: the bucket of each test row (N,), 0 is A-heavy, K - 1 B-heavy, NONE without a ratio.
 
     bounds: log-ratios (K + 1,) between the buckets, falling, from inf to -inf.
     """
 
-    index: NDArray[np.int8]
+    of: NDArray[np.int8]
     bounds: Floats
 
 

@@ -147,13 +147,14 @@ def _scores(group: Group, models: list[str], metric: str) -> Floats:
     if not seeds:
         raise StembenchError(f"the models of {group.dataset} have no seed in common: run more")
     good = GOODNESS[metric]
-    values = np.array(
+    values: Floats = np.array(
         [
             [[good(runs[m][s].metric("test", task, metric)) for s in seeds] for m in models]
             for task in group.tasks
         ]
     )
-    return values[np.isfinite(values).all(axis=(1, 2))]
+    defined: Floats = values[np.isfinite(values).all(axis=(1, 2))]
+    return defined
 
 
 def _improvement(

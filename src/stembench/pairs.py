@@ -84,10 +84,17 @@ def pairs(group: Group, reference: str, metrics: Sequence[str]) -> Iterator[Pair
                 a = [ours[seed][task, metric] for seed in seeds]
                 b = [theirs[seed][task, metric] for seed in seeds]
                 yield Pair(
-                    *(group.dataset, task, metric, reference, model, seeds),
-                    *(np.array([x.value for x in side]) for side in (a, b)),
-                    np.stack([x.d - y.d for x, y in zip(a, b, strict=True)]),
-                    *(len(part), int(part.labels[:, t].sum())),
+                    dataset=group.dataset,
+                    task=task,
+                    metric=metric,
+                    model_a=reference,
+                    model_b=model,
+                    seeds=seeds,
+                    a=np.array([x.value for x in a]),
+                    b=np.array([x.value for x in b]),
+                    d=np.stack([x.d - y.d for x, y in zip(a, b, strict=True)]),
+                    n_rows=len(part),
+                    n_pos=int(part.labels[:, t].sum()),
                 )
 
 

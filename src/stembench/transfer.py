@@ -136,7 +136,7 @@ def _buckets(
         setting.buckets,
         setting.smoothing,
     )
-    return found.index, found.bounds
+    return found.of, found.bounds
 
 
 def _item_column(group: Group) -> int:
@@ -175,7 +175,7 @@ def _facts(
 
 def _is_small(fact: dict[str, Any]) -> bool:
     negatives = fact["n_rows"] - fact["n_pos"]
-    return min(fact["n_users"], fact["n_pos"], negatives) < FEWEST
+    return bool(min(fact["n_users"], fact["n_pos"], negatives) < FEWEST)
 
 
 @dataclass

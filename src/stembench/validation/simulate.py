@@ -81,12 +81,14 @@ _MEAN, _SEED_NOISE = 1.0, 0.1
 
 def skewed_seeds(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """Quality of runs, mean 0, SD 1, skewness -1: a mirrored Gamma(4)."""
-    return (4 - random.gamma(4.0, size=shape)) / 2
+    quality: Floats = (4 - random.gamma(4.0, size=shape)) / 2
+    return quality
 
 
 def heavy_users(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """User effects, mean 0, SD 1: Student's t with 3 degrees of freedom."""
-    return random.standard_t(3, shape) / np.sqrt(3)
+    effects: Floats = random.standard_t(3, shape) / np.sqrt(3)
+    return effects
 
 
 def crossed(
