@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ import pandas as pd
 from stembench import factors
 from stembench.errors import StembenchError
 from stembench.metrics import METRICS, evaluate_task
+from stembench.provenance import write_text
 from stembench.readings import Extras
 from stembench.runs import COST, Group, measure, number, read, require_complete
 from stembench.stats import holm, t_test, tost, two_way
@@ -129,11 +129,11 @@ def compare(
 
     for name, frame in frames.items():
         text = frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
-        _write(results / "tables" / f"{name}.csv", text)
-    extras.write(results / "tables", _write)
-    _write(results / "tables" / "inputs.json", json.dumps(tables.inputs, indent=1) + "\n")
+        write_text(results / "tables" / f"{name}.csv", text)
+    extras.write(results / "tables", write_text)
+    write_text(results / "tables" / "inputs.json", json.dumps(tables.inputs, indent=1) + "\n")
     summary = json.dumps(tables.summary, indent=1, sort_keys=True) + "\n"
-    _write(results / "metrics.json", summary)
+    write_text(results / "metrics.json", summary)
     return tables
 
 
@@ -308,14 +308,3 @@ def _mean_sd(values: Iterable[float]) -> tuple[float, float]:
     x = np.fromiter(values, np.float64)
     mean = float(x.mean()) if len(x) else math.nan
     return mean, float(x.std(ddof=1)) if len(x) > 1 else math.nan
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file as a whole, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

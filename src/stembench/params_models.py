@@ -123,6 +123,7 @@ def keywords(
     required: a class may have arguments without a default (`...`).
     """
     body: list[ast.stmt] = ast.parse(path.read_text()).body
+    aliases = _aliases(body)
     if class_name is not None:
         classes = [node for node in body if isinstance(node, ast.ClassDef)]
         found = [node for node in classes if node.name == class_name]
@@ -146,8 +147,20 @@ def keywords(
         value = ... if default is None else _plain(ast.literal_eval(default))
         if default is None and class_name is not None and not required:
             raise StembenchError(f"{path.name}: {argument.arg} of {class_name} has no default")
-        result[argument.arg] = Argument(ast.unparse(argument.annotation), value)
+        annotation = ast.unparse(argument.annotation)
+        result[argument.arg] = Argument(aliases.get(annotation, annotation), value)
     return result
+
+
+def _aliases(body: list[ast.stmt]) -> dict[str, str]:
+    """Names that a file gives to a Literal: `Tables = Literal["weighted", "sum"]`."""
+    return {
+        target.id: text
+        for node in body
+        if isinstance(node, ast.Assign) and (text := ast.unparse(node.value)).startswith("Literal[")
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def _keyword_init(node: ast.ClassDef) -> bool:
@@ -163,8 +176,6 @@ def _plain(value: Any) -> Any:
 
 def _type_fault(name: str, annotation: str, value: Any) -> str | None:
     """What is wrong with a value for an annotation, or None."""
-    if annotation == "Tables":  # of objectives.gradients
-        annotation = "Literal['weighted', 'sum']"
     branches = _branches(annotation)
     if len(branches) > 1:
         if value is None and "None" in branches:

@@ -69,7 +69,7 @@ REPORT_SOURCES = tuple(
 CARD_SOURCES = (
     PACKAGE / "data" / "card.py",
     *sorted((PACKAGE / "report").glob("card*")),
-    *(PACKAGE / "report" / name for name in ("names.py", "plots.py", "style.css.j2")),
+    *(PACKAGE / "report" / name for name in ("names.py", "pages.py", "plots.py", "style.css.j2")),
 )
 #: Files whose change can change what MLflow shows.
 TRACKING_SOURCES = tuple(sorted((PACKAGE / "tracking").glob("*.py")))
@@ -139,11 +139,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file as a whole, so that a reader never sees half of it."""
+    """Replace a file as a whole: a reader never sees half of it, a failure leaves nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _cpu_name() -> str:

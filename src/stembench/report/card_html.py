@@ -5,25 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stembench.report import card, names, plots
 from stembench.report.card import Facts, percent
 from stembench.report.inputs import write_text
+from stembench.report.pages import render
 
 
 def write_card(facts: Facts, path: Path) -> Path:
     """Write the card of `facts` (see `data.card.facts`); the same bytes from the same facts."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    page = environment.get_template("card.html.j2").render(_context(facts))
+    page = render("card.html.j2", _context(facts))
     return write_text(path, page.lstrip())
 
 

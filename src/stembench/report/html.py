@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from stembench.report import (
@@ -24,6 +23,7 @@ from stembench.report import (
 )
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results, read_results, records, write_text
+from stembench.report.pages import render
 
 #: Symbol and spoken words of a mark.
 MARKS = {
@@ -300,13 +300,5 @@ def write_report(results: Path) -> Path:
     StembenchError if a table of `stembench compare` is not there or unreadable.
     """
     read = read_results(results)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    page = environment.get_template("report.html.j2").render(_context(read))
+    page = render("report.html.j2", _context(read))
     return write_text(results / "report.html", page)
