@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -124,6 +124,7 @@ def test_cagrad_without_radius_is_the_mean() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(2, 6), st.sampled_from([0.5, 1.0, 2.0, 5.0]))
+@example(1259, 3, 5.0)  # weights of very different size
 def test_fair_weights_are_the_fixed_point(seed: int, tasks: int, alpha: float) -> None:
     """FairGrad's M w = w^(-1/alpha); for alpha = 1 Nash-MTL's G^T G a = 1 / a."""
     m = gram(seed, tasks)

@@ -93,8 +93,9 @@ def conflict_averse(gram: Array, c: float) -> Array:
 def fair(gram: Array, alpha: float, steps: int = 60) -> Array:
     """FairGrad: the w > 0 with M w = w^(-1/alpha); for alpha = 1 that is Nash-MTL's.
 
-    It is the minimum of the convex w^T M w / 2 - sum_t f(w_t), f' = w^(-1/alpha): damped Newton,
-    until a step promises less than 1e-15 of the value, about 1e-7 of the weights.
+    It is the minimum of the convex w^T M w / 2 - sum_t f(w_t), f' = w^(-1/alpha): damped Newton
+    while the value can tell steps apart, then full steps until the equation holds to 1e-10 in every
+    row, however small its weight, or gets no better.
     """
     unit, scale = scaled(gram)
     unit = unit + RIDGE * np.eye(len(gram))
@@ -105,19 +106,24 @@ def fair(gram: Array, alpha: float, steps: int = 60) -> Array:
         f = np.log(w) if power == 1 else w ** (1 - power) / (1 - power)
         return float(w @ unit @ w / 2 - f.sum())
 
-    value = merit(w)
+    value, best = merit(w), np.inf
     for _ in range(steps):
         slope = unit @ w - w**-power
         step = -np.linalg.solve(unit + np.diag(power * w ** (-power - 1)), slope)
         promise = -float(slope @ step)
-        if promise <= 1e-15 * max(1.0, abs(value)):
-            break
         length = min(1.0, 0.9 / max(1e-300, float((-step / w).max())))  # stay positive
-        while (lower := merit(w + length * step)) > value - 1e-4 * length * promise:
-            length /= 2
-            if length < 1e-4:  # rounding: this is as low as it gets
+        if promise <= 1e-15 * max(1.0, abs(value)):
+            error = float(np.abs(slope * w**power).max())
+            if error <= 1e-10 or error >= best:
                 break
-        w, value = w + length * step, lower
+            best = error
+        else:
+            while merit(w + length * step) > value - 1e-4 * length * promise:
+                length /= 2
+                if length < 1e-4:  # rounding: this is as low as it gets
+                    break
+        w = w + length * step
+        value = merit(w)
     weights: Array = w * scale ** (-1 / (1 + power))  # back to the scale of M
     return weights
 
