@@ -1,6 +1,7 @@
 # make          set up, run the chosen suite, say where the results are
 # make test     set up, run all tests            make lint    formatting, types, style
 # make ui       MLflow on loopback, following a running suite
+# make validate the statistics tested by themselves, minutes
 # make unlock   after a killed snakemake         make lock    requirements.in -> requirements.lock
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -14,7 +15,7 @@ SETUP := .venv/.ready
 # The rules of Snakemake and the stages of DVC call the tools of this environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all setup test lint ui unlock lock readme clean
+.PHONY: all setup test validate lint ui unlock lock readme clean
 all: setup
 	snakemake --cores $(CORES)
 	@stembench where
@@ -36,6 +37,10 @@ $(SETUP): requirements.lock pyproject.toml
 
 test: setup
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# The statistics tested by themselves, into results/validation: about ten minutes on two cores.
+validate: setup
+	OMP_NUM_THREADS=1 stembench validate $(ARGS)
 
 lint: setup
 	ruff check

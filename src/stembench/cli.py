@@ -15,7 +15,8 @@ from typing import Annotated
 
 import typer
 
-from stembench import __version__
+from stembench import __version__, cli_analysis
+from stembench.cli_options import RAW, RESULTS, SPLITS, SuiteName
 from stembench.errors import StembenchError
 
 app = typer.Typer(
@@ -29,13 +30,9 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Make a data set's split, or show it.")
 app.add_typer(data_app, name="data")
 
-RAW, SPLITS, RESULTS = Path("data/raw"), Path("data/splits"), Path("results")
 DATABASE = "sqlite:///mlflow.db"
 
 DatasetName = Annotated[str, typer.Argument(help="a data set of params.yaml", show_default=False)]
-SuiteName = Annotated[
-    str | None, typer.Option("--suite", help="a suite of params.yaml [default: the chosen one]")
-]
 
 
 def main() -> None:
@@ -54,6 +51,9 @@ def main() -> None:
                 f"command again; what was finished is kept"
             )
         raise
+
+
+cli_analysis.register(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -30,6 +30,7 @@ METRICS = (
 _LABEL = np.uint64(1)
 _USER_SHIFT = np.uint64(33)
 _SIGN = np.uint32(1 << 31)
+_HALF, _LOWER = np.uint64(32), np.uint64(2**32 - 1)
 
 
 class GAUC(NamedTuple):
@@ -51,7 +52,7 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     labels, scores: (N,). Raises StembenchError on NaN or infinite scores, labels other than 0/1,
     different lengths, and labels of one class only.
     """
-    y, s = _check(labels, scores)
+    y, s = check_rows(labels, scores)
     _require_both_classes(y)
     wins, positives, negatives, _ = _pairs(y, s, None)
     return float(wins[0] / (2 * positives[0] * negatives[0]))
@@ -63,15 +64,26 @@ def gauc(labels: ArrayLike, scores: ArrayLike, users: ArrayLike) -> GAUC:
     labels, scores: (N,); users: integer (N,). Users with one class have no AUC and are dropped.
     If that is all of them, the value is NaN and `users_kept` 0. Raises StembenchError as `auc`.
     """
-    y, s = _check(labels, scores)
-    wins, positives, negatives, rows = _pairs(y, s, _check_users(users, len(y)))
-    kept = (positives > 0) & (negatives > 0)
-    n_users, rows_kept = int(kept.sum()), int(rows[kept].sum())
-    if n_users == 0:
+    y, s = check_rows(labels, scores)
+    per_user, rows, kept = _user_aucs(y, s, _check_users(users, len(y)))
+    if len(rows) == 0:
         return GAUC(math.nan, 0.0, 0, 0)
-    per_user = wins[kept] / (2 * positives[kept] * negatives[kept])
-    value = float(np.dot(per_user, rows[kept]) / rows_kept)
-    return GAUC(value, n_users / len(kept), n_users, rows_kept)
+    rows_kept = int(rows.sum())
+    value = float(np.dot(per_user, rows) / rows_kept)
+    return GAUC(value, len(rows) / len(kept), len(rows), rows_kept)
+
+
+def user_aucs(
+    labels: ArrayLike, scores: ArrayLike, users: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[Any]]:
+    """AUC and rows of each user that has both classes, and these users, sorted; each (G,).
+
+    labels, scores: (N,); users: integer (N,). Raises StembenchError as `gauc`.
+    """
+    y, s = check_rows(labels, scores)
+    codes = _check_users(users, len(y))
+    per_user, rows, kept = _user_aucs(y, s, codes)
+    return per_user, rows, factorise(codes)[1][kept]
 
 
 def logloss(labels: ArrayLike, logits: ArrayLike) -> float:
@@ -81,8 +93,20 @@ def logloss(labels: ArrayLike, logits: ArrayLike) -> float:
     the cancellation of softplus(z) - z for large z. Raises StembenchError as `auc`, but one class
     is allowed.
     """
-    y, z = _check(labels, logits)
-    return float(np.logaddexp(0.0, np.where(y, -1.0, 1.0) * z).mean())
+    y, z = check_rows(labels, logits)
+    return float(row_losses(y, z).mean())
+
+
+def row_losses(y: NDArray[np.bool_], z: NDArray[Any]) -> NDArray[np.float64]:
+    """Binary cross-entropy of each row (N,) in nats, of checked labels and logits."""
+    losses: NDArray[np.float64] = np.logaddexp(0.0, np.where(y, -1.0, 1.0) * z)
+    return losses
+
+
+def row_probabilities(z: NDArray[Any]) -> NDArray[np.float64]:
+    """sigmoid(z) in float64 (N,), without overflow."""
+    p: NDArray[np.float64] = np.exp(-np.logaddexp(0.0, -z.astype(np.float64)))
+    return p
 
 
 def calibration(labels: ArrayLike, logits: ArrayLike) -> float:
@@ -90,12 +114,12 @@ def calibration(labels: ArrayLike, logits: ArrayLike) -> float:
 
     Raises StembenchError as `auc`, and when there is no positive.
     """
-    y, z = _check(labels, logits)
+    y, z = check_rows(labels, logits)
     if not y.any():
         raise StembenchError(
             "calibration needs a positive label: widen the split or drop this task"
         )
-    return float(np.exp(-np.logaddexp(0.0, -z.astype(np.float64))).sum() / y.sum())
+    return float(row_probabilities(z).sum() / y.sum())
 
 
 def evaluate_task(
@@ -126,17 +150,27 @@ def delong_components(labels: ArrayLike, scores: ArrayLike) -> tuple[float, NDAr
     beats, or V01, the share of positives that beat negative i; ties half. The mean of v over the
     positives is the AUC, and so is that over the negatives. Raises StembenchError as `auc`.
     """
-    y, s = _check(labels, scores)
+    y, s = check_rows(labels, scores)
     _require_both_classes(y)
-    _, level = np.unique(s, return_inverse=True)
-    at_level = np.bincount(level)
-    positives = np.bincount(level[y], minlength=len(at_level))
-    negatives = at_level - positives
-    m, n = int(positives.sum()), int(negatives.sum())
+    # Sorts values, not indices: the row's number lies in the lower half of each key.
+    key = _ordered_bits(s).astype(np.uint64) << _HALF
+    key |= np.arange(len(s), dtype=np.uint64)
+    key.sort()
+    rows = (key & _LOWER).astype(np.int64)
+    starts = _run_starts(key >> _HALF)
+    size = np.diff(starts, append=len(s))
+    sorted_y = y[rows]
+    counts = np.concatenate(([0], np.cumsum(sorted_y)))  # positives before each row
+    positives_below, m = counts[starts], int(counts[-1])
+    positives = counts[starts + size] - positives_below
+    negatives, negatives_below, n = size - positives, starts - positives_below, len(s) - m
     # Doubled counts, so that half a tie is an integer.
-    beaten = 2 * (np.cumsum(negatives) - negatives) + negatives
-    beating = 2 * (m - np.cumsum(positives)) + positives
-    v = np.where(y, (beaten / (2 * n))[level], (beating / (2 * m))[level])
+    beaten = 2 * negatives_below + negatives
+    beating = 2 * (m - positives_below) - positives
+    v = np.empty(len(s))
+    v[rows] = np.where(
+        sorted_y, np.repeat(beaten / (2 * n), size), np.repeat(beating / (2 * m), size)
+    )
     return float((beaten * positives).sum() / (2 * m * n)), v
 
 
@@ -151,6 +185,15 @@ def factorise(users: ArrayLike) -> tuple[NDArray[np.int64], NDArray[Any]]:
         return (np.cumsum(present) - 1)[raw], np.flatnonzero(present)
     distinct, codes = np.unique(raw, return_inverse=True)
     return codes.astype(np.int64), distinct
+
+
+def _user_aucs(
+    y: NDArray[np.bool_], s: NDArray[Any], users: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+    """AUC and rows of the users with both classes, and which of all users those are."""
+    wins, positives, negatives, rows = _pairs(y, s, users)
+    kept = (positives > 0) & (negatives > 0)
+    return wins[kept] / (2 * positives[kept] * negatives[kept]), rows[kept], kept
 
 
 def _pairs(
@@ -199,8 +242,11 @@ def _ordered_bits(s: NDArray[Any]) -> NDArray[np.uint32]:
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 
-def _check(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    """Labels as bool (N,) and scores as contiguous float32 or float64 (N,), without -0.0."""
+def check_rows(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Labels as bool (N,) and scores as contiguous float32 or float64 (N,), without -0.0.
+
+    Raises StembenchError as `auc`, but one class is allowed.
+    """
     y, s = np.asarray(labels), np.asarray(scores)
     if y.ndim != 1 or y.shape != s.shape:
         raise StembenchError(

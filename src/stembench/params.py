@@ -149,6 +149,7 @@ def _cross_check(params: Params) -> list[str]:
     if params.suites.get(params.suite.name) != params.suite:
         faults.append("suite: must be an alias of an entry of suites, e.g. `suite: *demo`")
     faults += _duplicates("seeds", params.seeds)
+    faults += _unknown("analysis.baseline", [params.analysis.baseline], list(params.models))
     signatures = {}
     for name, model in params.models.items():
         try:

@@ -379,14 +379,46 @@ class Suite(Strict):
     args: dict[str, Any] = {}
 
 
+Buckets = Annotated[int, Field(ge=3, le=99)]
+Smoothing = Annotated[float, Field(gt=0)]
+Definition = Literal["user", "item", "user_item"]
+
+
+class ComparableAlternatives(Strict):
+    """Other settings of the comparable samples, each tried with the others as they are."""
+
+    definition: list[Definition] = []
+    buckets: list[Buckets] = []
+    smoothing: list[Smoothing] = []
+
+
+class Comparable(Strict):
+    """How samples are sorted by the relative amount of two tasks' training positives."""
+
+    definition: Definition
+    buckets: Buckets
+    smoothing: Smoothing
+    alternatives: ComparableAlternatives = ComparableAlternatives()
+
+    @model_validator(mode="after")
+    def _odd(self) -> Self:
+        if any(count % 2 == 0 for count in (self.buckets, *self.alternatives.buckets)):
+            raise ValueError("buckets must be odd, as the comparable one is in the middle")
+        return self
+
+
 class Analysis(Strict):
     """Settings of the comparison, fixed before the runs."""
 
     reference: Name
+    baseline: Name
     alpha: Fraction
     margin: float = Field(gt=0, lt=1)
     factors: dict[Name, Factors] = {}
     protocols: dict[Name, list[Name]] = {}
+    power: Fraction
+    bootstrap: int = Field(ge=100)
+    comparable: Comparable
 
 
 class Params(Strict):

@@ -55,12 +55,12 @@ SPLIT_SOURCES = (
     "params_schema.py",
 )
 #: Files whose change can change the tables, and the report made from them.
-COMPARISON_SOURCES = tuple(
-    PACKAGE / name
-    for name in (
-        *("compare.py", "factors.py", "metrics.py", "readings.py", "runs.py", "stats.py"),
-        "tuned.py",
-    )
+COMPARISON_SOURCES = (
+    *(
+        PACKAGE / name
+        for name in ("compare.py", "factors.py", "metrics.py", "readings.py", "runs.py", "tuned.py")
+    ),
+    *sorted((PACKAGE / "stats").glob("*.py")),
 )
 REPORT_SOURCES = tuple(
     sorted(path for path in (PACKAGE / "report").iterdir() if path.suffix in (".py", ".j2"))

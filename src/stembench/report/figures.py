@@ -35,7 +35,7 @@ VERDICTS = {
     "missing": ("#5F5F5F", "x"),
 }
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C510A", "#5F5F5F")
-_REFERENCE = "#D55E00"
+REFERENCE = "#D55E00"
 _DASHES = ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 _STYLE: Any = {
     "svg.hashsalt": "stembench",
@@ -118,7 +118,8 @@ def _forest_limits(results: Results, dataset: str) -> tuple[float, float]:
     return lo - pad, hi + pad
 
 
-def _signed(x: float, _: int | None = None) -> str:
+def signed(x: float, _: int | None = None) -> str:
+    """A tick of a difference, its sign always shown."""
     return "0" if abs(x) < 1e-9 else f"{x:+.3g}".replace("-", "−")
 
 
@@ -146,7 +147,7 @@ def _forest_panel(axes: Axes, results: Results, rows: list[Any], labels: bool) -
     axes.set_yticks(range(len(rows)), [names.model(r.model_b) if labels else "" for r in rows])
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(_signed))
+    axes.xaxis.set_major_formatter(FuncFormatter(signed))
     axes.grid(axis="x", color="#E3E3E3", linewidth=0.6)
     axes.set_axisbelow(True)
 
@@ -253,7 +254,7 @@ def model_styles(models: list[str], reference: str) -> dict[str, dict[str, Any]]
         model: {"color": COLOURS[i % 7], "linestyle": _DASHES[i % 7], "linewidth": 1.7}
         for i, model in enumerate(others)
     }
-    styles[reference] = {"color": _REFERENCE, "linestyle": "-", "linewidth": 2.1}
+    styles[reference] = {"color": REFERENCE, "linestyle": "-", "linewidth": 2.1}
     return styles
 
 
@@ -320,7 +321,7 @@ def factor_effects(results: Results) -> Figure:
             rows = records(table[(table["dataset"] == dataset) & (table["task"] == task)])
             factors.panel(axes, results, rows, labels=task == results.tasks(dataset)[0])
             axes.xaxis.set_major_locator(MaxNLocator(5))
-            axes.xaxis.set_major_formatter(FuncFormatter(_signed))
+            axes.xaxis.set_major_formatter(FuncFormatter(signed))
         words = f"difference in test AUC, {content.level(results)} CI"
         figure.supxlabel(words, fontsize=9)
     return figure

@@ -4,12 +4,11 @@ import warnings
 import numpy as np
 import pytest
 from scipy import stats as distributions
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
 from stembench.errors import StembenchError
-from stembench.metrics import auc
-from stembench.stats import holm, t_test, tost, two_way, user_influence
+from stembench.stats import t_test, tost, two_way
+from stembench.stats.crossed import _critical, _p_value
 
 
 def slow_two_way(d):
@@ -40,9 +39,52 @@ def test_two_way_is_the_explicit_anova(shape, seed_sd, user_sd):
     result = two_way(d, alpha=0.1)
     mean, _, _, se, df = slow = slow_two_way(d.tolist())
     assert result[:5] == pytest.approx(slow, rel=1e-10)
-    interval = distributions.t.interval(0.9, df, mean, se)
-    assert (result.ci_lo, result.ci_hi) == pytest.approx(interval, rel=1e-9)
-    assert result.p == pytest.approx(2 * distributions.t.cdf(-abs(mean) / se, df), rel=1e-9)
+    lo, hi = distributions.t.interval(0.9, df, mean, se)
+    assert result.ci_lo + result.ci_hi == pytest.approx(2 * mean)
+    assert 1 - 1e-9 <= (result.ci_hi - result.ci_lo) / (hi - lo) < 1.3  # Welch's term only widens
+    assert result.p >= 2 * distributions.t.cdf(-abs(mean) / se, df) * (1 - 1e-9)
+    at_its_p = two_way(d, alpha=result.p)  # p is the level at which the interval touches 0
+    assert min(abs(at_its_p.ci_lo), abs(at_its_p.ci_hi)) == pytest.approx(0, abs=1e-9)
+
+
+def welch(xi, shares, dfs):
+    """Critical value to the second order, term by term as in Welch (1947), eq. for P(v < h) = P."""
+    x = xi**2
+    c1 = sum(v**2 / f for v, f in zip(shares, dfs, strict=True))
+    c2 = sum(v**2 / f**2 for v, f in zip(shares, dfs, strict=True))
+    c3 = sum(v**3 / f**2 for v, f in zip(shares, dfs, strict=True))
+    bracket = 1 + (1 + x) / 4 * c1 - (1 + x) / 2 * c2
+    bracket += (3 + 5 * x + x**2) / 3 * c3 - (15 + 32 * x + 9 * x**2) / 32 * c1**2
+    return xi * bracket
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8, 0.95])
+@pytest.mark.parametrize("xi", [1.2, 1.96, 3.0])
+def test_critical_value_is_welchs_series(share, xi):
+    """With many degrees of freedom the third order, which alone may differ, is negligible."""
+    shares, dfs = (share, 1 - share), (400, 900)
+    squares = sum(v**2 / f**2 for v, f in zip(shares, dfs, strict=True))
+    cubes = sum(v**3 / f**2 for v, f in zip(shares, dfs, strict=True))
+    df = 1 / sum(v**2 / f for v, f in zip(shares, dfs, strict=True))
+    student = -distributions.t.ppf(distributions.norm.sf(xi), df)
+    expected = max(welch(xi, shares, dfs), student)  # the test is never made more liberal
+    found = _critical(xi, df, squares, cubes)
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert abs(found - expected) <= 0.05 * (expected - student) + 1e-7
+
+
+@pytest.mark.parametrize("df", [2, 4, 30])
+def test_one_source_alone_is_students_t(df):
+    for level in (0.2, 0.05, 1e-3):
+        xi = distributions.norm.isf(level / 2)
+        exact = distributions.t.isf(level / 2, df)
+        assert _critical(xi, df, 1 / df**2, 1 / df**2) == pytest.approx(exact, rel=1e-9)
+        assert _p_value(exact, df, 1 / df**2, 1 / df**2) == pytest.approx(level, rel=1e-9)
+
+
+def test_p_of_huge_differences_underflows_to_nothing():
+    assert two_way(np.random.default_rng(1).normal(size=(6, 500)) + 1e6).p < 1e-20
+    assert _p_value(1e3, 1e6, 0, 0) >= 0
 
 
 def test_two_way_variance_never_falls_below_either_source():
@@ -97,88 +139,11 @@ def test_two_way_keeps_its_level(seed_sd, user_sd):
         assert conditional / repetitions > 0.1
 
 
-def clustered(seed, rows=240, users=17):
-    rng = np.random.default_rng(seed)
-    codes = rng.integers(0, users, rows) * 3 + 5
-    taste = rng.normal(size=codes.max() + 1)[codes]
-    labels = (taste + rng.normal(size=rows) > 0.3).astype(np.uint8)
-    scores = np.round(taste + rng.normal(size=rows), 1).astype(np.float32)
-    return labels, scores, codes
-
-
-def obuchowski(labels, scores, users):
-    """AUC and its clustered variance, as Obuchowski (1997) writes them, by loops over pairs."""
-    positives, negatives = np.flatnonzero(labels), np.flatnonzero(labels == 0)
-    m, n = len(positives), len(negatives)
-    wins = {
-        (i, j): float(scores[i] > scores[j]) + 0.5 * float(scores[i] == scores[j])
-        for i in positives
-        for j in negatives
-    }
-    area = sum(wins.values()) / (m * n)
-    v10 = {i: sum(wins[i, j] for j in negatives) / n for i in positives}
-    v01 = {j: sum(wins[i, j] for i in positives) / m for j in negatives}
-    clusters = sorted(set(users.tolist()))
-    a = [sum(v10[i] - area for i in positives if users[i] == g) for g in clusters]
-    b = [sum(v01[j] - area for j in negatives if users[j] == g) for g in clusters]
-    k = len(clusters) / (len(clusters) - 1)
-    s10 = k * sum(x * x for x in a) / m
-    s01 = k * sum(x * x for x in b) / n
-    s11 = k * sum(x * y for x, y in zip(a, b, strict=True))
-    psi = [x / m + y / n for x, y in zip(a, b, strict=True)]
-    return area, s10 / m + s01 / n + 2 * s11 / (m * n), psi
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_user_influence_gives_the_clustered_variance(seed):
-    labels, scores, users = clustered(seed)
-    area, d = user_influence(labels, scores, users)
-    expected, variance, psi = obuchowski(labels, scores, users)
-    assert area == pytest.approx(expected, abs=1e-13)
-    assert d.mean() == pytest.approx(area, abs=1e-13)
-    np.testing.assert_allclose(d, area + len(psi) * np.array(psi), atol=1e-12)
-    assert d.var(ddof=1) / len(d) == pytest.approx(variance, rel=1e-10)
-
-
-def test_user_influence_of_one_user_a_row_is_delong():
-    labels, scores, _ = clustered(4)
-    _, d = user_influence(labels, scores, np.arange(len(labels)))
-    _, variance, _ = obuchowski(labels, scores, np.arange(len(labels)))
-    assert d.var(ddof=1) / len(d) == pytest.approx(variance, rel=1e-10)
-
-
-def test_user_influence_is_the_slope_in_the_weight_of_a_user():
-    """psi_g is the derivative of the AUC when user g counts more; here g counts twice."""
-    labels, scores, users = clustered(5, rows=4000, users=400)
-    area, d = user_influence(labels, scores, users)
-    g = int(np.argmax(abs(d - area)))
-    twice = np.concatenate([np.arange(len(labels)), np.flatnonzero(users == np.unique(users)[g])])
-    change = auc(labels[twice], scores[twice]) - area
-    assert change == pytest.approx((d[g] - area) / len(d), rel=0.05)
-
-
-def test_user_influence_needs_the_users_of_the_rows():
-    with pytest.raises(StembenchError, match="1 users for 2 rows"):
-        user_influence([0, 1], [0.0, 1.0], [1])
-
-
 def test_t_test_is_the_paired_t_of_scipy():
     x = np.random.default_rng(1).normal(0.4, 1, 7)
     se = x.std(ddof=1) / math.sqrt(7)
     assert t_test(x.mean(), se, 6) == pytest.approx(distributions.ttest_1samp(x, 0).pvalue)
     assert (t_test(0.0, 0.0, 4), t_test(0.1, 0.0, 4)) == (1, 0)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_holm_is_that_of_statsmodels(seed):
-    p = np.random.default_rng(seed).random(12) ** 3
-    p[3] = p[7]
-    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], rtol=1e-14)
-
-
-def test_holm_counts_tests_that_could_not_be_made():
-    np.testing.assert_allclose(holm([0.01, np.nan, 0.04]), [0.03, np.nan, 0.08])
-    assert holm([]).shape == (0,)
 
 
 @pytest.mark.parametrize("shift", [-0.3, 0.0, 0.1, 0.6])

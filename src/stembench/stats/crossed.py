@@ -9,11 +9,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from scipy import optimize, special
 from scipy import stats as distributions
 
 from stembench.errors import StembenchError
-from stembench.metrics import delong_components, factorise
 
 
 class TwoWay(NamedTuple):
@@ -38,7 +38,9 @@ def two_way(differences: ArrayLike, alpha: float = 0.05) -> TwoWay:
     V = Var(seed means)/S + Var(user means)/G - MS_resid/(S G), floored at the larger of the first
     two terms, as the estimate may fall below them or 0 by chance. Each of the two counts the
     residual once, hence the third. In mean squares S G V = MS_seed + MS_user - MS_resid, from which
-    Satterthwaite's df = (S G V)^2 / sum of MS^2 / df. The interval is at level 1 - alpha.
+    Satterthwaite's df = (S G V)^2 / sum of MS^2 / df. The interval is at level 1 - alpha. As that
+    df is an estimate, t is too small far out, where Holm looks: p and interval carry the
+    second-order term of Welch (1947), see `_critical`, which is 0 when one source counts alone.
     Raises StembenchError for fewer than 2 seeds or 2 users, and for values that are not finite.
     """
     d = np.asarray(differences, dtype=np.float64)
@@ -61,33 +63,44 @@ def two_way(differences: ArrayLike, alpha: float = 0.05) -> TwoWay:
     spread = ms_seed**2 / df_seed + ms_user**2 / df_user + ms_residual**2 / df_residual
     df = ms_total**2 / spread if spread > 0 else float(df_seed)
     se_seed, se_user, se = (math.sqrt(ms / d.size) for ms in (ms_seed, ms_user, ms_total))
-    half = float(distributions.t.ppf(1 - alpha / 2, df)) * se
-    p = t_test(mean, se, df)
+    if se == 0:
+        return TwoWay(mean, 0.0, 0.0, 0.0, df, mean, mean, float(mean == 0))
+    shares = [
+        (ms / ms_total, nu)
+        for ms, nu in ((ms_seed, df_seed), (ms_user, df_user), (-ms_residual, df_residual))
+    ]
+    squares = sum(x**2 / nu**2 for x, nu in shares)
+    cubes = sum(x**3 / nu**2 for x, nu in shares)
+    half = _critical(-float(special.ndtri(alpha / 2)), df, squares, cubes) * se
+    p = _p_value(abs(mean) / se, df, squares, cubes)
     return TwoWay(mean, se_seed, se_user, se, df, mean - half, mean + half, p)
 
 
-def user_influence(
-    labels: ArrayLike, scores: ArrayLike, users: ArrayLike
-) -> tuple[float, NDArray[np.float64]]:
-    """AUC and what each user contributes to it; labels, scores, users: (N,).
+def _critical(xi: float, df: float, squares: float, cubes: float) -> float:
+    """Critical value of t at the level at which the normal's is xi > 0.
 
-    Returns (auc, d (G,)), in the order of the sorted distinct users. d[g] = auc + G psi_g, where
-    psi_g sums (V10 - auc) / positives and (V01 - auc) / negatives over the rows of user g. The mean
-    of d is the AUC, and Var(d)/G is the variance of a clustered AUC (Obuchowski 1997). Differences
-    of two models on the same rows are row vectors of `two_way`. Raises StembenchError as
-    `metrics.auc`.
+    Welch (1947) expands the critical value of a mean over the root of a sum of variances,
+    V = sum of V_i with nu_i degrees of freedom and shares l_i = V_i / V. To first order that is t
+    with Satterthwaite's 1/df = sum of l_i^2 / nu_i; the second order adds to it, with
+    x = xi^2, squares = sum of l_i^2 / nu_i^2 and cubes = sum of l_i^3 / nu_i^2,
+    xi (-(1 + x)/2 squares + (3 + 5x + x^2)/3 cubes - (3 + 7x + 2x^2)/6 / df^2).
+    A negative term, which would only loosen the test, is left out.
     """
-    auc, v = delong_components(labels, scores)
-    codes, distinct = factorise(users)
-    if len(codes) != len(v):
-        raise StembenchError(
-            f"{len(codes)} users for {len(v)} rows: pass the users of the same part as the labels"
-        )
-    y = np.asarray(labels).astype(np.bool_)
-    positives = int(y.sum())
-    share = np.where(y, 1.0 / positives, 1.0 / (len(y) - positives))
-    psi = np.bincount(codes, weights=(v - auc) * share, minlength=len(distinct))
-    return auc, np.asarray(auc + len(distinct) * psi, dtype=np.float64)
+    x = xi * xi
+    term = -(1 + x) / 2 * squares + (3 + 5 * x + x * x) / 3 * cubes
+    term -= (3 + 7 * x + 2 * x * x) / 6 / df**2
+    return -float(special.stdtrit(df, special.ndtr(-xi))) + xi * max(term, 0.0)
+
+
+def _p_value(t: float, df: float, squares: float, cubes: float) -> float:
+    """Two-sided p of t >= 0: the level at which t is critical."""
+    highest = min(t, 37.0)  # the normal's tail underflows beyond
+    if t == 0 or _critical(highest, df, squares, cubes) <= t:
+        return float(2 * special.ndtr(-highest))
+    xi = optimize.brentq(
+        lambda xi: _critical(xi, df, squares, cubes) - t, 0.0, highest, xtol=1e-13, rtol=1e-13
+    )
+    return float(2 * special.ndtr(-xi))
 
 
 def t_test(delta: float, se: float, df: float) -> float:
@@ -107,29 +120,3 @@ def tost(delta: float, se: float, df: float, margin: float) -> float:
     if se == 0:
         return float(abs(delta) >= margin)
     return float(distributions.t.sf((margin - abs(delta)) / se, df))
-
-
-def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down adjusted p values (m,).
-
-    NaN stands for a planned test that could not be made: it stays NaN and counts in m as p = 1, so
-    that a failed run does not make the other tests of its family easier.
-    """
-    raw = np.asarray(p, dtype=np.float64)
-    filled = np.where(np.isnan(raw), 1.0, raw)
-    order = np.argsort(filled, kind="stable")
-    steps = np.arange(len(raw), 0, -1)
-    adjusted = np.empty_like(raw)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps * filled[order]), 1.0)
-    return np.where(np.isnan(raw), np.nan, adjusted)
-
-
-def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
-    """P values (m,) adjusted for the false discovery rate; NaN as in `holm`."""
-    raw = np.asarray(p, dtype=np.float64)
-    filled = np.where(np.isnan(raw), 1.0, raw)
-    order = np.argsort(filled, kind="stable")[::-1]
-    ranks = np.arange(len(raw), 0, -1)
-    adjusted = np.empty_like(raw)
-    adjusted[order] = np.minimum.accumulate(np.minimum(len(raw) / ranks * filled[order], 1.0))
-    return np.where(np.isnan(raw), np.nan, adjusted)

@@ -1,0 +1,165 @@
+"""Time and memory of the statistics at the size of a real test part.
+
+    python benchmarks/stats.py                       10M rows, and the comparison on 1M rows
+    python benchmarks/stats.py --rows 100000 --compare-rows 20000 --models 3 --seeds 2
+
+Metrics of two models on generated rows (about 50 a user, 5% positives); then a whole comparison,
+whose runs lie as files and are streamed, as `stembench evidence` streams them. Each figure is the
+median of some repetitions in a process of its own, with that process's peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stembench.data.splits import SplitDirectory
+from stembench.evidence import evidence
+from stembench.metrics import delong_components, gauc
+from stembench.runs import Cell, Group
+from stembench.stats import user_influence
+from stembench.tables import markdown, write_csv, write_text
+
+COLUMNS = ("what", "rows", "users", "repeats", "median_s", "peak_mb", "aim_s")
+ROWS_PER_USER, POSITIVE_RATE = 50, 0.05
+
+
+def generate(rows: int, models: int, seed: int) -> tuple[Any, Any, Any]:
+    """Labels, users (N,) and float32 logits (models, N)."""
+    random = np.random.default_rng(seed)
+    users = random.integers(0, max(2, rows // ROWS_PER_USER), rows).astype(np.int32)
+    labels = (random.random(rows) < POSITIVE_RATE).astype(np.uint8)
+    logits = random.standard_normal((models, rows), dtype=np.float32) + labels
+    return labels, users, logits
+
+
+def metric(name: str, rows: int) -> Callable[[], None]:
+    """One metric of two models on the same rows."""
+    labels, users, logits = generate(rows, 2, 0)
+    functions: dict[str, Callable[[Any], Any]] = {
+        "gAUC, two models": lambda z: gauc(labels, z, users),
+        "DeLong components, two models": lambda z: delong_components(labels, z),
+        "influence of the users on the AUC, two models": lambda z: user_influence(labels, z, users),
+    }
+
+    def run() -> None:
+        for z in logits:
+            functions[name](z)
+
+    return run
+
+
+def suite(folder: Path, rows: int, models: int, seeds: int, tasks: int) -> Group:
+    """Finished runs as `runs.read` would give them, written one at a time."""
+    names = [f"task_{t}" for t in range(tasks)]
+    test = folder / "split" / "test"
+    test.mkdir(parents=True)
+    columns = [generate(rows, 0, t)[:2] for t in range(tasks)]
+    labels = np.stack([y for y, _ in columns], axis=1)
+    np.save(test / "labels.npy", labels)
+    np.save(test / "users.npy", columns[0][1])
+    np.save(test / "fields.npy", np.zeros((rows, 1), np.int32))
+    field = {"name": "item", "role": "item", "kind": "categorical", "size": 2, "columns": 1}
+    schema = {"dataset": "generated", "fields": [field], "tasks": names}
+    (folder / "split" / "schema.json").write_text(json.dumps(schema))
+    manifest = {"sha256": "", "rows": {"train": 0, "valid": 0, "test": rows}}
+    (folder / "split" / "manifest.json").write_text(json.dumps(manifest))
+    cells = []
+    for m in range(models):
+        for seed in range(seeds):
+            random = np.random.default_rng([m, seed])
+            path = folder / "runs" / str(m) / str(seed)
+            path.mkdir(parents=True)
+            noise = random.standard_normal((rows, tasks), dtype=np.float32)
+            np.save(path / "test_logits.npy", labels + noise)
+            cells.append(Cell("generated", f"model_{m}", seed, "", path, "ok"))
+    return Group("generated", cells, SplitDirectory(folder / "split"))
+
+
+def measure(task: tuple[Any, ...]) -> tuple[float, float]:
+    """Median seconds and peak RSS in MB of a task, in a fresh process."""
+    kind, rows, repeats, *rest = task
+    if kind == "compare":
+        models, seeds, _tasks, folder = rest
+        # The suite was written by another process, so that its memory does not count here.
+        group = Group(
+            "generated",
+            [
+                Cell("generated", f"model_{m}", s, "", folder / "runs" / str(m) / str(s), "ok")
+                for m in range(models)
+                for s in range(seeds)
+            ],
+            SplitDirectory(folder / "split"),
+        )
+
+        def run() -> None:
+            evidence(group, "model_0", 0.05, 1e-3, 0.8, 1000)
+    else:
+        run = metric(kind, rows)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Measure, print and save; returns the rows of the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--compare-rows", type=int, default=1_000_000)
+    parser.add_argument("--models", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--tasks", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
+    parser.add_argument("--scratch", type=Path, help="folder for the generated runs")
+    options = parser.parse_args(arguments)
+    context = multiprocessing.get_context("spawn")
+    rows: list[dict[str, Any]] = []
+
+    def add(what: str, task: tuple[Any, ...], n: int, aim: float) -> None:
+        with context.Pool(1) as pool:
+            seconds, peak = pool.apply(measure, (task,))
+        row = {"what": what, "rows": n, "users": n // ROWS_PER_USER, "repeats": task[2]}
+        rows.append(row | {"median_s": seconds, "peak_mb": peak, "aim_s": aim})
+        sys.stdout.write(f"{what}: {seconds:.2f} s, peak {peak:.0f} MB\n")
+
+    for name, aim in (
+        ("gAUC, two models", 1.5),
+        ("DeLong components, two models", 15.0),
+        ("influence of the users on the AUC, two models", 15.0),
+    ):
+        add(name, (name, options.rows, options.repeat), options.rows, aim)
+    folder = Path(tempfile.mkdtemp(prefix="stembench-", dir=options.scratch))
+    try:
+        size = (options.models, options.seeds, options.tasks)
+        with context.Pool(1) as pool:
+            pool.apply(suite, (folder, options.compare_rows, *size))
+        what = "comparison, {} models × {} seeds × {} tasks, 4 metrics".format(*size)
+        add(what, ("compare", options.compare_rows, 1, *size, folder), options.compare_rows, 600.0)
+    finally:
+        shutil.rmtree(folder)
+    write_csv(options.out / "statistics.csv", rows, COLUMNS)
+    table = markdown(COLUMNS, [[row[name] for name in COLUMNS] for row in rows], digits=4)
+    head = "# Speed of the statistics\n\n`python benchmarks/stats.py`, one core.\n\n"
+    write_text(options.out / "statistics.md", head + table)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""Comparable samples as a table and two figures, from comparable.csv and its sensitivity table."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from stembench.errors import StembenchError
+from stembench.report import names
+from stembench.report.figures import COLOURS, REFERENCE, legend, save, say, signed, style
+from stembench.report.inputs import records, unique, write_text
+
+#: Rows of the table that are not buckets of the ratio.
+_OUTSIDE = ("none", "interaction")
+_MARKS = {"negative": " ↓", "positive": " ↑", "inconclusive": "", "missing": "", "small": " (few)"}
+_MARKERS = "osD^vPXd<>"
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table of `stembench comparable`; raises StembenchError where it is not there."""
+    try:
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise StembenchError(
+            f"{path} cannot be read ({error}): run `stembench comparable` first"
+        ) from None
+
+
+def write_comparable(results: Path, reference: str) -> list[Path]:
+    """Write tables/comparable.md and the figures comparable and comparable_sensitivity.
+
+    results: results/<suite>; reference: the model drawn in its own colour.
+    """
+    table = read_table(results / "tables" / "comparable.csv")
+    other = read_table(results / "tables" / "comparable_sensitivity.csv")
+    paths = [write_text(results / "tables" / "comparable.md", to_markdown(table, other))]
+    colours = _styles(table, reference)
+    for name, figure in (
+        ("comparable", by_bucket(table, colours)),
+        ("comparable_sensitivity", sensitivity(other, colours)),
+    ):
+        with style():
+            paths += save(figure, results / "figures" / name)
+    return paths
+
+
+def by_bucket(table: pd.DataFrame, styles: dict[str, dict[str, Any]]) -> Figure:
+    """Transfer gap in AUC by bucket, a panel for each data set, task pair and task.
+
+    Hollow: too few users or positives for an interval.
+    """
+    table = table[(table["metric"] == "auc") & (table["bucket"] != "interaction")]
+    keys = list(dict.fromkeys(zip(*(table[k] for k in _PANEL), strict=True)))
+    with style():
+        figure, panels = _panels(keys)
+        for key, axes in zip(keys, panels, strict=True):
+            mine = table[(table[list(_PANEL)] == list(key)).all(axis=1)]
+            buckets = unique(mine["bucket"])
+            if not mine["delta"].notna().any():
+                say(axes, "missing: no two seeds in common")
+            models = unique(mine["model"])
+            for i, model in enumerate(models):
+                rows = records(mine[mine["model"] == model])
+                shift = 0.6 * ((i + 0.5) / len(models) - 0.5)
+                x = [buckets.index(row.bucket) + shift for row in rows]
+                for at, row in zip(x, rows, strict=True):
+                    _point(axes, at, row, styles[model])
+            if "comparable" in buckets:
+                at = buckets.index("comparable")
+                axes.axvspan(at - 0.5, at + 0.5, color="#000000", alpha=0.06, linewidth=0)
+            axes.set_xticks(range(len(buckets)), buckets, rotation=30, ha="right")
+            _finish(axes, key)
+        baseline = names.model(str(table["baseline"].iloc[0])) if len(table) else ""
+        figure.supylabel(f"AUC minus that of {baseline}", fontsize=9)
+        legend(figure, _handles(styles), columns=min(5, max(1, len(styles))))
+    return figure
+
+
+def sensitivity(table: pd.DataFrame, styles: dict[str, dict[str, Any]]) -> Figure:
+    """Gap on the comparable bucket under each setting, a panel for each data set, pair and task."""
+    table = table[table["bucket"] == "comparable"]
+    keys = list(dict.fromkeys(zip(*(table[k] for k in _PANEL), strict=True)))
+    with style():
+        figure, panels = _panels(keys)
+        for key, axes in zip(keys, panels, strict=True):
+            mine = table[(table[list(_PANEL)] == list(key)).all(axis=1)]
+            settings = list(dict.fromkeys(setting_name(row) for row in records(mine)))
+            models = unique(mine["model"])
+            for row in records(mine):
+                shift = 0.6 * ((models.index(row.model) + 0.5) / len(models) - 0.5)
+                _point(axes, settings.index(setting_name(row)) + shift, row, styles[row.model])
+            axes.set_xticks(range(len(settings)), settings, rotation=30, ha="right")
+            _finish(axes, key)
+        figure.supylabel("gap on comparable samples", fontsize=9)
+        legend(figure, _handles(styles), columns=min(5, max(1, len(styles))))
+    return figure
+
+
+def setting_name(row: Any) -> str:
+    """user, 5, k 1: definition, number of buckets, smoothing."""
+    return f"{row.definition.replace('_', '×')}, {int(row.buckets)}, k {row.smoothing:g}"
+
+
+def to_markdown(table: pd.DataFrame, other: pd.DataFrame) -> str:
+    """Gaps by bucket and the interaction contrast, then the same under other settings."""
+    lines = ["# Transfer gap on comparable samples", ""]
+    if len(table):
+        first = records(table)[0]
+        lines += [
+            f"AUC of each model minus that of {names.model(first.baseline)}, mean over seeds, with "
+            f"the standard error over seeds and users. Rows are sorted by the log-ratio of the two "
+            f"tasks' training positives ({setting_name(first)}): a = heavy in the first task, "
+            f"b = heavy in the second, none = no training positive. Interaction: gap on comparable "
+            f"rows minus gap on the other rows with a ratio. ↓ negative, ↑ positive transfer at "
+            f"adjusted p below alpha (Holm over the buckets, pairs and tasks of a model); few: not "
+            f"tested, as fewer than ten users, positives or negatives are in the bucket.",
+            "",
+        ]
+    for metric in unique(table["metric"]):
+        for dataset in unique(table["dataset"]):
+            rows = table[(table["metric"] == metric) & (table["dataset"] == dataset)]
+            lines += [f"## {names.dataset(dataset)}, {names.metric(metric)}", ""]
+            lines += [*_grid(rows), ""]
+    lines += ["## Sensitivity: comparable bucket and interaction, AUC", ""]
+    header = "| Data set | Pair | Task | Model | Setting | comparable | interaction |"
+    lines += [header, "| --- | --- | --- | --- | --- | ---: | ---: |"]
+    keys = ["dataset", "task_a", "task_b", "task", "model", "definition", "buckets", "smoothing"]
+    for _, rows in other.groupby(keys, sort=False):
+        found = {row.bucket: row for row in records(rows)}
+        row = next(iter(found.values()))
+        cells = [_cell(found[name]) for name in ("comparable", "interaction") if name in found]
+        lines.append(
+            f"| {names.dataset(row.dataset)} | {_pair(row)} | {names.task(row.task)} | "
+            f"{names.model(row.model)} | {setting_name(row)} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+_PANEL = ("dataset", "task_a", "task_b", "task")
+
+
+def _grid(rows: pd.DataFrame) -> list[str]:
+    buckets = unique(rows["bucket"])
+    header = ["Pair", "Task", "Model", *buckets]
+    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * 3}{' ---: |' * len(buckets)}"]
+    for _, mine in rows.groupby(["task_a", "task_b", "task", "model"], sort=False):
+        found = {row.bucket: row for row in records(mine)}
+        row = next(iter(found.values()))
+        cells = [_cell(found[name]) if name in found else "" for name in buckets]
+        start = [_pair(row), names.task(row.task), names.model(row.model)]
+        lines.append(f"| {' | '.join([*start, *cells])} |")
+    return lines
+
+
+def _cell(row: Any) -> str:
+    if not math.isfinite(row.delta):
+        return "missing"
+    return f"{_number(row.delta)} ± {row.se_total:.4f}{_MARKS[row.verdict]}"
+
+
+def _number(value: float) -> str:
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def _pair(row: Any) -> str:
+    return f"{names.task(row.task_a)} / {names.task(row.task_b)}"
+
+
+def _panels(keys: list[Any]) -> tuple[Figure, list[Any]]:
+    columns = min(4, max(1, len(keys)))
+    lines = -(-max(1, len(keys)) // columns)
+    figure, axes = plt.subplots(
+        lines,
+        columns,
+        figsize=(max(7.0, 3.3 * columns), 2.7 * lines + 0.9),
+        layout="constrained",
+        squeeze=False,
+    )
+    flat = list(axes.ravel())
+    for unused in flat[len(keys) :]:
+        unused.axis("off")
+    return figure, flat[: len(keys)]
+
+
+def _point(axes: Any, x: float, row: Any, style: dict[str, Any]) -> None:
+    if math.isfinite(row.delta):
+        filled = math.isfinite(row.ci_lo)
+        if filled:
+            axes.plot([x, x], [row.ci_lo, row.ci_hi], color=style["color"], linewidth=1.3)
+        axes.plot(
+            *(x, row.delta, style["marker"]),
+            color=style["color"],
+            markersize=4.5,
+            markerfacecolor=style["color"] if filled else "white",
+        )
+
+
+def _finish(axes: Any, key: tuple[str, str, str, str]) -> None:
+    dataset, a, b, task = key
+    axes.set_title(
+        f"{names.dataset(dataset)} · {names.task(task)}\na = {names.task(a)}, b = {names.task(b)}",
+        loc="left",
+    )
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.yaxis.set_major_formatter(signed)
+    axes.grid(axis="y", color="#E3E3E3", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _styles(table: pd.DataFrame, reference: str) -> dict[str, dict[str, Any]]:
+    models = unique(table["model"])
+    others = [model for model in models if model != reference]
+    styles = {
+        model: {"color": COLOURS[i % len(COLOURS)], "marker": _MARKERS[i % len(_MARKERS)]}
+        for i, model in enumerate(others)
+    }
+    if reference in models:
+        styles[reference] = {"color": REFERENCE, "marker": "*"}
+    return {model: styles[model] for model in models}
+
+
+def _handles(styles: dict[str, dict[str, Any]]) -> list[Any]:
+    return [
+        Line2D([], [], label=names.model(model), linewidth=1.3, **style)
+        for model, style in styles.items()
+    ]

@@ -1,0 +1,76 @@
+import csv
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from stembench import cli
+from stembench.errors import StembenchError
+from stembench.runs import read
+from stembench.stats import user_influence
+from stembench.validation import checks, run, simulate
+from tests.conftest import ROOT
+from tests.tiny_suite import make_suite
+
+
+def test_the_quick_form_passes_and_is_deterministic_by_seed(tmp_path):
+    """The reduced battery; the full one is `make validate`."""
+    suite = make_suite(tmp_path)
+    groups = read(suite["results"], suite["splits"], suite["expected"], partial=False)
+    rows = run(groups, True, 2, tmp_path / "out")
+    assert not [row for row in rows if row["result"] == "FAIL"]
+    told = {row["check"] for row in rows}
+    assert told >= {
+        "oracle", "type-I error", "coverage of 95% CI", "family-wise error", "user-swap null",
+        "split-seed null", "power at the MDE",
+    }  # fmt: skip
+    written = list(csv.DictReader((tmp_path / "out" / "validation.csv").open()))
+    assert len(written) == len(rows)
+    assert tuple(written[0]) == checks.COLUMNS
+    *cell, _ = checks.grid(True)[0]
+    assert simulate.tally(*cell, 100) == simulate.tally(*cell, 100)  # with the bootstrap
+
+
+def test_a_rate_outside_its_bounds_fails():
+    def outcome(hits, bounds, slack=0.0):
+        return checks.row("c", "s", 5, (hits, 1000), bounds, slack)["result"]
+
+    assert outcome(60, (None, 0.06)) == "pass"
+    assert outcome(61, (None, 0.06)) == "FAIL"
+    assert outcome(61, (None, 0.06), slack=3) == "pass"
+    assert outcome(934, (0.935, 0.965)) == outcome(966, (0.935, 0.965)) == "FAIL"
+    assert outcome(500, (None, None)) == "info"
+
+
+def test_a_known_shortfall_is_no_failure_until_it_grows():
+    (check, setting, seeds), _ = next(iter(checks.SHORT.items()))
+    near = checks.row(check, setting, seeds, (55, 1000), (None, 0.05), 0)
+    assert near["result"] == "short"
+    assert "10 seeds" in near["note"]
+    assert checks.row(check, setting, seeds, (70, 1000), (None, 0.05), 0)["result"] == "FAIL"
+    assert checks.row(check, setting, 10, (55, 1000), (None, 0.05), 0)["result"] == "FAIL"
+
+
+def test_the_expected_auc_of_simulated_test_parts_is_true():
+    world = simulate.WORLDS["balanced"]
+    means = simulate.means_for(world, 0.03)
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(60):
+        part = simulate.test_part(random, 2, world, means)
+        found.append(
+            [[user_influence(part.labels, z, part.users)[0] for z in m] for m in part.logits]
+        )
+    mean = np.mean(found, axis=(0, 2))
+    expected = [simulate.true_auc(m, world, s) for m, s in zip(means, (1.0, 0.5), strict=True)]
+    assert expected[0] - expected[1] == pytest.approx(0.03, abs=1e-6)
+    np.testing.assert_allclose(mean, expected, atol=0.015)
+
+
+def test_the_command_says_what_failed(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    failing = [{"check": "coverage of 95% CI", "result": "FAIL"}]
+    monkeypatch.setattr("stembench.validation.run", lambda *_: failing)
+    done = CliRunner().invoke(cli.app, ["validate", "--quick", "--out", str(tmp_path)])
+    assert isinstance(done.exception, StembenchError)
+    assert "coverage" in str(done.exception)
