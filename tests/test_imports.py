@@ -19,6 +19,7 @@ STATS = sorted(p.stem for p in (SOURCE / "stats").glob("*.py") if p.stem != "__i
 
 #: module or package -> stembench modules it may import
 ALLOWED = {
+    "allocator": set(),
     "errors": set(),
     "params": {
         "errors", "params_errors", "params_models", "params_objectives", "params_protocols",

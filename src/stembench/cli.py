@@ -150,6 +150,7 @@ def train(
 ) -> None:
     """Train and evaluate one cell into results/SUITE/runs/DATASET/MODEL/SEED."""
     from stembench import tuned
+    from stembench.allocator import keep_freed_memory
     from stembench.cell import train_cell
     from stembench.params import Run
 
@@ -189,6 +190,7 @@ def train(
         found = tuned.read(tuned_file)
         cell, search = tuned.apply(cell, found), tuned.record(found)
     out = RESULTS / suite / "runs" / dataset / model / str(seed)
+    keep_freed_memory()
     run = train_cell(cell.spec, cell.sha256, suite, SPLITS / dataset, out, threads, search)
     aucs = "  ".join(f"{task} {m['auc']:.4f}" for task, m in run["metrics"]["test"].items())
     typer.echo(f"{out}: epoch {run['best_epoch']}, test AUC {aucs}")
@@ -206,6 +208,7 @@ def tune(
 ) -> None:
     """Search a model's settings on the validation part into results/SUITE/tuned/DATASET."""
     from stembench import tuned, tuning
+    from stembench.allocator import keep_freed_memory
 
     if plan is None:
         from stembench import params
@@ -220,6 +223,7 @@ def tune(
     if suite is None:
         raise StembenchError("--plan needs --suite, the folder of results the search belongs to")
     out = tuned.file(RESULTS / suite, dataset, model)
+    keep_freed_memory()
     found = tuning.tune(plan, SPLITS / dataset, out, threads)
     typer.echo(
         f"{out}: trial {found.best + 1} of {found.trials} ({found.failed} failed), validation AUC "
