@@ -50,6 +50,8 @@ ALLOWED = {
         "errors", "factors", "metrics", "readings", "stats", "runs", "data.splits", "data.schema",
         "provenance",
     },
+    "optimizer": {"models.layers"},
+    "precision": {"errors"},
     "selection": set(),
     "objectives/base": {"errors"},
     "objectives/equal": {"objectives.base"},
@@ -61,11 +63,11 @@ ALLOWED = {
     },
     "diagnostics": {
         "data.batches", "data.schema", "models.layers", "objectives", "objectives.shared",
-        "selection",
+        "optimizer", "selection",
     },
     "training": {
         "errors", "metrics", "progress", "data.batches", "data.schema", "data.splits",
-        "diagnostics", "models.layers", "objectives", "selection",
+        "diagnostics", "models.layers", "objectives", "optimizer", "precision", "selection",
     },
     "tuning": {
         "errors", "provenance", "training", "tuned", "params_schema", "device", "data.schema",

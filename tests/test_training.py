@@ -14,7 +14,8 @@ from stembench import metrics
 from stembench.data.batches import Batches, stream
 from stembench.data.splits import Part, SplitDirectory
 from stembench.errors import StembenchError
-from stembench.training import _add_l2, bce, build, fit, predict
+from stembench.optimizer import add_l2
+from stembench.training import bce, build, fit, predict
 from tests.conftest import ROOT
 from tests.contract.test_models import demo_spec
 
@@ -81,7 +82,7 @@ def test_l2_gradient_equals_that_of_half_lambda_squared_norm(split_path: Path) -
     fields, labels = next(Batches(split.part("train"), 32, CPU).shuffled(stream(0, "batches")))
     added, automatic = (build(split.schema, demo_spec("stem")) for _ in range(2))
     bce(added(fields), labels).backward()
-    _add_l2([added.embeddings.weight], 0.3)
+    add_l2([added.embeddings.weight], 0.3)
     (bce(automatic(fields), labels) + 0.15 * automatic.embeddings.weight.square().sum()).backward()
     torch.testing.assert_close(added.embeddings.weight.grad, automatic.embeddings.weight.grad)
 
@@ -129,7 +130,7 @@ def plain_training(split: SplitDirectory, spec: dict) -> tuple[torch.nn.Module, 
             loss = bce(model(fields), labels)
             optimizer.zero_grad()
             loss.backward()
-            _add_l2([model.embeddings.weight], settings["embedding_l2"])
+            add_l2([model.embeddings.weight], settings["embedding_l2"])
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings["clip_norm"])
             optimizer.step()
         logits = predict(model, Batches(valid, 4 * settings["batch_size"], CPU))

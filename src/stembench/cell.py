@@ -127,7 +127,7 @@ def train_cell(
                 "numpy": np.__version__,
                 "threads": threads,
                 "device": _device_name(device),
-                "precision": spec["train"]["precision"],
+                "precision": result.precision,
             },
             "files": {
                 path.name: provenance.sha256_file(path) for path in sorted(partial.iterdir())

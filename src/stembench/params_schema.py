@@ -40,13 +40,14 @@ class Train(Strict):
     """How every model is trained."""
 
     optimizer: Literal["adam"]
+    embedding_optimizer: Literal["dense", "rows"]
     lr: float = Field(gt=0, le=1)
     batch_size: Positive
     epochs: Positive
     patience: Positive
     embedding_l2: float = Field(ge=0, le=1)
     clip_norm: float = Field(gt=0)
-    precision: Literal["float32"]
+    precision: Literal["float32", "bfloat16", "auto"]
     device: Literal["auto", "cpu", "cuda"]
     select: Select
     diagnostics: bool

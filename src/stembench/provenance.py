@@ -28,6 +28,8 @@ TRAINING_SOURCES = (
     "objectives/__init__.py",
     "objectives/base.py",
     "objectives/shared.py",
+    "optimizer.py",
+    "precision.py",
     "selection.py",
     "training.py",
 )

@@ -18,14 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from stembench import metrics, objectives
+from stembench import metrics, objectives, precision
 from stembench.data.batches import Batches, stream
 from stembench.data.schema import Schema
 from stembench.data.splits import Part
 from stembench.diagnostics import Diagnostics
 from stembench.errors import StembenchError
-from stembench.models.layers import EmbeddingBank, require_nested
+from stembench.models.layers import require_nested
 from stembench.objectives import bce
+from stembench.optimizer import Optimizer
 from stembench.progress import Progress
 from stembench.selection import Choice, Rule, Selection, Weights
 
@@ -39,7 +40,8 @@ class Fit:
     """Outcome of `fit`.
 
     choices: what each selection rule kept, the suite's own first; the model holds its weights of
-    `best_epoch` (1-based). diagnostics: for run.json, None where they are switched off.
+    `best_epoch` (1-based). precision: of the matrix products in training. diagnostics: for
+    run.json, None where they are switched off.
     """
 
     model: nn.Module
@@ -47,6 +49,7 @@ class Fit:
     epochs_run: int
     seconds: float
     samples_per_s: float
+    precision: str
     diagnostics: dict[str, Any] | None
 
     @property
@@ -93,8 +96,7 @@ def fit(
 ) -> Fit:
     """Train until the selection rules find no better validation AUC for `patience` epochs.
 
-    Adam on the objective's gradient plus (lambda / 2) ||E||^2 over the embedding tables, whose
-    gradient lambda * E is added before the clip, as automatic differentiation would. A line per
+    Adam on the objective's gradient and the penalty on the tables, see `optimizer`. A line per
     epoch goes to `history` (CSV) at once, so that a running cell can be watched; diagnostics go to
     diagnostics.csv beside it. Raises StembenchError when the loss is not finite, the objective
     makes no sense for the model, or the model needs nested labels and they are not.
@@ -102,9 +104,9 @@ def fit(
     settings, seed = spec["train"], spec["seed"]
     model = build(schema, spec).to(device)
     require_nested(model, schema, train.labels)
-    tables = [m.weight for m in model.modules() if isinstance(m, EmbeddingBank)]
-    parameters = list(model.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=settings["lr"], fused=True)
+    dtype = precision.choose(settings["precision"], device)
+    precision.train_in(model, dtype)
+    optimizer = Optimizer(model, settings)
     batches = Batches(train, settings["batch_size"], device)
     holdout = Batches(valid, 4 * settings["batch_size"], device)
     objective = objectives.build(spec, schema.tasks, model, batches.fields[:64])
@@ -131,10 +133,8 @@ def fit(
             model.train()
             total = torch.zeros((), device=device)
             for fields, labels in batches.shuffled(order):
-                optimizer.zero_grad(set_to_none=True)
+                optimizer.zero_grad()
                 loss = objective.backward(fields, labels)
-                _add_l2(tables, settings["embedding_l2"])
-                nn.utils.clip_grad_norm_(parameters, settings["clip_norm"])
                 optimizer.step()
                 objective.after_step(fields, labels)
                 total += loss * len(labels)  # summed on the device: no wait per step
@@ -174,14 +174,6 @@ def fit(
         epochs_run=epoch,
         seconds=seconds,
         samples_per_s=epoch * len(train) / trained_s,
+        precision=str(dtype).removeprefix("torch."),
         diagnostics=diagnostics.summary(choice, objective, optimizer) if diagnostics else None,
     )
-
-
-@torch.no_grad()
-def _add_l2(tables: list[nn.Parameter], strength: float) -> None:
-    """Add lambda * E, the gradient of (lambda / 2) ||E||^2, to the tables' gradients."""
-    if strength > 0:
-        for table in tables:
-            assert table.grad is not None
-            table.grad.add_(table, alpha=strength)

@@ -34,6 +34,7 @@ class EmbeddingBank(nn.Module):
         super().__init__()
         dim = table_width(dim, copies, schema.num_tasks, budget)
         self.copies, self.dim = copies, dim
+        self.sparse = False  # whether the gradient holds the rows looked up alone
         self.weight = nn.Parameter(torch.empty(schema.num_rows, copies * dim))
         nn.init.normal_(self.weight, std=EMBEDDING_STD)
         offsets, offset = [], 0
@@ -62,7 +63,11 @@ class EmbeddingBank(nn.Module):
         rows = fields + self.offsets
         if padding is not None:
             rows = rows.masked_fill(padding, 0)
-        vectors = nn.functional.embedding(rows, self.weight)  # (B, C, copies * d)
+        # (B, C, copies * d)
+        vectors = nn.functional.embedding(rows, self.weight, sparse=self.sparse)
+        if torch.is_autocast_enabled(vectors.device.type):
+            # Once here, not at each layer that reads it.
+            vectors = vectors.to(torch.get_autocast_dtype(vectors.device.type))
         if padding is not None:
             vectors = self._pool(vectors, padding)
         copies = torch.unflatten(vectors, 2, (self.copies, self.dim)).unbind(2)

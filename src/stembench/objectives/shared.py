@@ -38,7 +38,8 @@ class TaskBackward:
             self._starts = [(loss, None) for loss in self.losses.unbind()]
             return
         (slopes,) = torch.autograd.grad(self.losses.sum(), logits, retain_graph=True)
-        self._starts = list(zip(edges, torch.split(slopes, 1, dim=1), strict=True))
+        starts = zip(edges, torch.split(slopes, 1, dim=1), strict=True)
+        self._starts = [(edge, slope.to(_dtype(edge))) for edge, slope in starts]
 
     def gradients(self, task: int, inputs: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         """Gradient of one task's loss at each input, None where it does not reach."""
@@ -52,12 +53,21 @@ class TaskBackward:
 def _columns(logits: Tensor) -> list[GradientEdge] | None:
     """The edges below a concatenation of T columns (B, 1), None for any other end of a model."""
     node: Any = logits.grad_fn
+    if node is not None and node.name() == "ToCopyBackward0":  # from a lower precision
+        node = node.next_functions[0][0]
     if node is None or node.name() != "CatBackward0":
         return None
     edges = [GradientEdge(function, index) for function, index in node.next_functions]
     known = all(edge.node is not None for edge in edges)
     side_by_side = len(edges) == logits.shape[1] and node._saved_dim in (1, 2**64 - 1)
     return edges if known and side_by_side else None
+
+
+def _dtype(edge: GradientEdge) -> torch.dtype:
+    """Type of the gradient that flows into an edge."""
+    node: Any = edge.node
+    found: torch.dtype = node._input_metadata[edge.output_nr].dtype
+    return found
 
 
 @dataclass(frozen=True)
