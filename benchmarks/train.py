@@ -1,0 +1,200 @@
+"""Training speed against a plain reference and against the machine's own limit.
+
+    python benchmarks/train.py --threads 2
+
+The shape is that of the paper's TikTok: 8 categorical fields, 53,000 rows of embeddings of 16,
+batches of 4096, experts of [512, 512, 512] (8 shared and, where a model has them, 1 for each of 2
+tasks), gates and towers of [128, 64]. One step of each variant in turn, in one process, so that a
+busy machine slows all alike: the reference (`benchmarks/reference.py`), float32, `precision: auto`.
+The ceiling is the rate of a matrix product (4096 x 512 by 512 x 512) in that precision, timed in
+the same rounds. Writes results/benchmarks/train.csv and .md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import reference
+from stembench import objectives, params, precision, provenance
+from stembench.allocator import keep_freed_memory
+from stembench.data.batches import Batches, stream
+from stembench.data.schema import FIRST_ID, Field, Schema
+from stembench.data.splits import Part
+from stembench.optimizer import Optimizer
+from stembench.training import build
+
+FIELDS, ROWS, TASKS = 8, 53_000, 2
+MODELS = ("shared_bottom", "mmoe", "ple", "stem")
+ARGS = {
+    "num_experts": 8,
+    "num_shared_experts": 8,
+    "num_specific_experts": 1,
+    "expert_units": [512, 512, 512],
+    "bottom_units": [512, 512, 512],
+    "gate_units": [128, 64],
+    "tower_units": [128, 64],
+    "embedding_dim": 16,
+}
+Step = Callable[[], None]
+
+
+def shape(rows: int = ROWS, tasks: int = TASKS) -> Schema:
+    """Categorical fields of one size, `rows` in all."""
+    fields = (Field(f"f{i}", "item", "categorical", rows // FIELDS) for i in range(FIELDS))
+    return Schema("random", tuple(fields), tuple(f"t{t}" for t in range(tasks)))
+
+
+def random_rows(schema: Schema, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids (rows, F) and labels (rows, T)."""
+    rng = np.random.default_rng(0)
+    size = schema.fields[0].size
+    fields = rng.integers(FIRST_ID, size, (rows, len(schema.fields)), dtype=np.int32)
+    return fields, rng.integers(0, 2, (rows, schema.num_tasks)).astype(np.uint8)
+
+
+def ours(
+    schema: Schema, model: str, data: tuple[np.ndarray, np.ndarray], batch: int, **train: Any
+) -> tuple[Step, float]:
+    """A step of `stembench.training.fit` on the next batch, and its FLOPs per sample."""
+    settings = params.load()
+    spec = params.resolve(settings, settings.select("demo"), "movielens", model, 1).spec
+    spec["args"] |= {key: value for key, value in ARGS.items() if key in spec["args"]}
+    spec["train"] |= train
+    device = torch.device("cpu")
+    network = build(schema, spec)
+    precision.train_in(network, precision.choose(spec["train"]["precision"], device))
+    optimizer = Optimizer(network, spec["train"])
+    batches = Batches(Part(*data, np.zeros(len(data[1]), np.int32), None), batch, device)
+    objective = objectives.build(spec, schema.tasks, network, batches.fields[:64])
+    order = stream(1, "batches")
+    epochs = chain.from_iterable(batches.shuffled(order) for _ in repeat(None))
+    network.train()
+
+    def step() -> None:
+        fields, labels = next(epochs)
+        optimizer.zero_grad()
+        objective.backward(fields, labels)
+        optimizer.step()
+        objective.after_step(fields, labels)
+
+    with FlopCounterMode(display=False) as counter:
+        objective.backward(batches.fields[:64], batches.labels[:64].float())
+    network.zero_grad(set_to_none=True)
+    return step, counter.get_total_flops() / 64
+
+
+def product(dtype: torch.dtype, batch: int) -> Step:
+    """The product whose rate is the ceiling."""
+    left, right = torch.randn(batch, 512).to(dtype), torch.randn(512, 512).to(dtype)
+    out = torch.empty(batch, 512, dtype=dtype)
+
+    def step() -> None:
+        for _ in range(8):
+            torch.mm(left, right, out=out)
+
+    return step
+
+
+def measure(models: list[str], rounds: int, batch: int) -> list[dict[str, Any]]:
+    """A row per model and variant."""
+    keep_freed_memory()
+    schema = shape()
+    data = random_rows(schema, batch * (rounds + 1))
+    auto = precision.choose("auto", torch.device("cpu"))
+    table = []
+    for model in models:
+        steps: dict[str, Step] = {}
+        plain = reference.steps(schema, model, *data, batch)
+        steps["reference"] = lambda plain=plain: next(plain)()
+        steps["float32"], flops = ours(schema, model, data, batch)
+        steps["product float32"] = product(torch.float32, batch)
+        if auto != torch.float32:
+            steps["auto"], _ = ours(schema, model, data, batch, precision="auto")
+            steps["product auto"] = product(auto, batch)
+        times: dict[str, list[float]] = {name: [] for name in steps}
+        for round_ in range(rounds + 1):
+            for name, step in steps.items():
+                begun = time.perf_counter()
+                step()
+                if round_:  # the first makes buffers
+                    times[name].append(time.perf_counter() - begun)
+        for name, seconds in times.items():
+            if name.startswith("product"):
+                continue
+            row: dict[str, Any] = {"model": model, "variant": name}
+            row["precision"] = str(auto if name == "auto" else torch.float32)[6:]
+            row["samples_per_s"] = batch / statistics.median(seconds)
+            pairs = zip(times["reference"], seconds, strict=True)
+            row["times_reference"] = statistics.median(a / b for a, b in pairs)
+            limits = times["product auto" if name == "auto" else "product float32"]
+            share = [
+                (flops * batch / s) / (8 * 2 * batch * 512 * 512 / limit)
+                for s, limit in zip(seconds, limits, strict=True)
+            ]
+            row["of_ceiling"] = statistics.median(share)
+            row["spread"] = (max(seconds) - min(seconds)) / statistics.median(seconds)
+            row["mflop_per_sample"] = flops / 1e6
+            table.append(row)
+    return table
+
+
+def markdown(table: list[dict[str, Any]], command: str, note: str) -> str:
+    """The table with its command and machine."""
+    machine = provenance.machine()
+    lines = [
+        "# Training steps at the shape of TikTok",
+        "",
+        f"`{command}` on {machine['cpu']}, {torch.get_num_threads()} thread(s), torch "
+        f"{torch.__version__}. Medians over the rounds of one run, variants taking turns; "
+        "`times reference`: median of the ratios within a round; `of ceiling`: FLOPs of matrix "
+        "products per second, over those of a bare product in the same precision and round; "
+        f"`spread`: (max - min) / median of a step.{note}",
+        "",
+        "| model | variant | precision | samples/s | times reference | of ceiling | spread |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {r['model']} | {r['variant']} | {r['precision']} | {r['samples_per_s']:,.0f} | "
+        f"{r['times_reference']:.2f} | {r['of_ceiling']:.0%} | {r['spread']:.0%} |"
+        for r in table
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, print and save."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=4096)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--note", default="", help="a sentence on the state of the machine")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    table = measure(options.models, options.rounds, options.batch_size)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (options.out / "train.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
+    command = f"python benchmarks/train.py --rounds {options.rounds} --threads {options.threads}"
+    text = markdown(table, command, f" {options.note}" if options.note else "")
+    (options.out / "train.md").write_text(text)
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()
