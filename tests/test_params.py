@@ -168,3 +168,11 @@ def test_a_file_that_is_no_text_is_told(tmp_path) -> None:
 def test_missing_file_says_where_to_run(tmp_path) -> None:
     with pytest.raises(StembenchError, match="run from the project's folder"):
         params.load(tmp_path / "params.yaml")
+
+
+def test_a_suite_may_have_a_margin_of_its_own(settings: params.Params) -> None:
+    own = settings.select("precision")
+    assert own.margin is not None
+    assert settings.analysis_of(own).margin == own.margin != settings.analysis.margin
+    assert settings.analysis_of(settings.select("demo")) == settings.analysis
+    assert settings.analysis_of(own).alpha == settings.analysis.alpha

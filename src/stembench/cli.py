@@ -270,7 +270,7 @@ def compare(
 
     settings = params.load()
     chosen = settings.select(suite)
-    analysis = settings.analysis
+    analysis = settings.analysis_of(chosen)
     results = RESULTS / chosen.name
     expected = tuned.cells(settings, chosen, results)
     run(

@@ -30,7 +30,7 @@ def evidence(suite: SuiteName = None, partial: Partial = False) -> None:
     from stembench import evidence as run
 
     settings, chosen, groups = _groups(suite, partial)
-    analysis, tables = settings.analysis, RESULTS / chosen.name / "tables"
+    analysis, tables = settings.analysis_of(chosen), RESULTS / chosen.name / "tables"
     ours = (analysis.reference, analysis.alpha, analysis.margin)
     rows = [
         row
@@ -50,7 +50,7 @@ def comparable(suite: SuiteName = None, partial: Partial = False) -> None:
     from stembench.tables import write_csv
 
     settings, chosen, groups = _groups(suite, partial)
-    analysis, results = settings.analysis, RESULTS / chosen.name
+    analysis, results = settings.analysis_of(chosen), RESULTS / chosen.name
     primary = transfer.Setting(**analysis.comparable.model_dump(exclude={"alternatives"}))
     others = transfer.alternatives(primary, analysis.comparable.alternatives.model_dump())
     ours = (analysis.baseline, primary, analysis.alpha)

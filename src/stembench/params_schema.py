@@ -368,7 +368,7 @@ class Protocols(Strict):
 
 class Suite(Strict):
     """A grid of data sets × models × seeds. `models: all` are the entries without an `objective` of
-    their own."""
+    their own; `margin` stands for that of `analysis`."""
 
     name: Name
     datasets: list[Name] = Field(min_length=1)
@@ -378,6 +378,7 @@ class Suite(Strict):
     objective: Name | None = None
     train: PartialTrain = PartialTrain()
     args: dict[str, Any] = {}
+    margin: float | None = Field(default=None, gt=0, lt=1)
 
 
 Buckets = Annotated[int, Field(ge=3, le=99)]
@@ -470,6 +471,11 @@ class Params(Strict):
         if select.both:
             read |= {f"{model}@{rule}" for model in read for rule in ("mean", "task")}
         return {k: d for k, d in self.analysis.factors.items() if read.issuperset(d.models)}
+
+    def analysis_of(self, suite: Suite) -> Analysis:
+        """The settings of the comparison, with the suite's own margin if it has one."""
+        own = {} if suite.margin is None else {"margin": suite.margin}
+        return self.analysis.model_copy(update=own)
 
     def seeds_of(self, suite: Suite) -> list[int]:
         return self.seeds[: suite.seeds] if isinstance(suite.seeds, int) else list(suite.seeds)

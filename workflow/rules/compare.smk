@@ -28,7 +28,7 @@ rule compare:
     log:
         f"{OUT}/logs/compare.log",
     params:
-        analysis=PARAMS.analysis.model_dump_json(),
+        analysis=PARAMS.analysis_of(SUITE).model_dump_json(),
     shell:
         "python -m stembench compare --suite {SUITE.name} > {log} 2>&1"
 

@@ -58,6 +58,8 @@ _MODELS = {
         "STEM, task tables only (STEM's table size), no stop-gradient"
     ),
     "stem_shared_detached": "STEM, shared experts detached",
+    "stem_auto": "STEM, bfloat16 products",
+    "stem_rows": "STEM, Adam by rows",
     "stem_gate_figure": "STEM, gate as in the figure",
     "stem_gate_figure_no_stop_gradient": "STEM, gate as in the figure, no stop-gradient",
     "stem_two_layers_released": "STEM (2 layers, as released)",
