@@ -16,7 +16,7 @@ from tests.test_params import TEXT, edited
     [
         ("  seed: 20260111\n", "  seed: 2023\n", r"tuning\.seed: 2023 stands in seeds: choose one"),
         ("  seed: 20260111\n", "  seed: 8\n", r"tuning\.seed: 8 stands in suites\.demo\.seeds"),
-        ("  trials: 20\n", "  trials: 0\n", r"tuning\.trials: must be greater than or equal to 1"),
+        ("  trials: 12\n", "  trials: 0\n", r"tuning\.trials: must be greater than or equal to 1"),
         ("  sampler: tpe ", "  sampler: grid ", r"tuning\.sampler: must be 'tpe' or 'random'"),
         ("lr: {low: 1.0e-4, high: 1.0e-2,", "lr: {low: 1.0e-2, high: 1.0e-2,", r"tuning\.space\.train\.lr: the range is empty"),
         ("lr: {low: 1.0e-4,", "lr: {low: 1e-4,", r"space\.train\.lr: low must be a number, not '1e-4' \(write 1\.0e-4"),

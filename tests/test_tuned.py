@@ -89,7 +89,7 @@ def test_a_change_of_the_space_changes_the_plans_that_it_touches_only() -> None:
     own = "  mmoe:\n    tune: {train: {lr: {low: 0.1, high: 0.2}}}\n"
     after = plans(TEXT.replace("  mmoe:\n", own))
     assert [model for model in before if before[model] != after[model]] == ["mmoe"]
-    more = plans(TEXT.replace("  trials: 20\n", "  trials: 21\n"))
+    more = plans(TEXT.replace("  trials: 12\n", "  trials: 21\n"))
     assert all(before[model] != more[model] for model in before)
 
 
@@ -131,7 +131,7 @@ def project(tmp_path, monkeypatch):
     new = "[movielens]\n    models: [mmoe, stem]\n    seeds: 2\n    protocol: tuned"
     assert old in TEXT
     text = TEXT.replace(old, new)
-    text = text.replace(", settings_tuned]", "]").replace("  trials: 20\n", "  trials: 2\n")
+    text = text.replace(", settings_tuned]", "]").replace("  trials: 12\n", "  trials: 2\n")
     text = text.replace("train: {lr: 3.0e-3, batch_size: 1024, patience: 2}",
                         "train: {lr: 3.0e-3, batch_size: 128, patience: 2, epochs: 2}")  # fmt: skip
     (tmp_path / "params.yaml").write_text(text)

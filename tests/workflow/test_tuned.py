@@ -25,7 +25,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     tuned = "    datasets: [tiny_a]\n    protocol: tuned\n"
     project.edit("    datasets: [tiny_a, tiny_b]\n", tuned)
     project.edit("    seeds: 2\n", "    seeds: 1\n")
-    project.edit("  trials: 20\n", "  trials: 2\n")
+    project.edit("  trials: 12\n", "  trials: 2\n")
     (project.results / "logs").mkdir(parents=True)
     (project.results / "logs/database.ok").touch()  # MLflow is not needed here
     project.run("snakemake", "--cores", "2", *TARGETS)
