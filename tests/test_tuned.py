@@ -131,7 +131,8 @@ def project(tmp_path, monkeypatch):
     new = "[movielens]\n    models: [mmoe, stem]\n    seeds: 2\n    protocol: tuned"
     assert old in TEXT
     text = TEXT.replace(old, new)
-    text = text.replace(", settings_tuned]", "]").replace("  trials: 12\n", "  trials: 2\n")
+    text = text.replace(", settings_tuned]", "]")
+    text = text.replace(", settings_tuned_kuairand]", "]").replace("  trials: 12\n", "  trials: 2\n")
     text = text.replace("train: {lr: 3.0e-3, batch_size: 1024, patience: 2}",
                         "train: {lr: 3.0e-3, batch_size: 128, patience: 2, epochs: 2}")  # fmt: skip
     (tmp_path / "params.yaml").write_text(text)
