@@ -8,6 +8,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/tune.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/comparable.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -18,6 +19,7 @@ rule all:
         RUN_FILES,
         f"{OUT}/tables/main.md",
         f"{OUT}/logs/compare.ok",
+        COMPARABLE,
         CARDS,
         f"{OUT}/report.html",
         f"{OUT}/tracking.json",

@@ -132,7 +132,9 @@ def project(tmp_path, monkeypatch):
     assert old in TEXT
     text = TEXT.replace(old, new)
     text = text.replace(", settings_tuned]", "]")
-    text = text.replace(", settings_tuned_kuairand]", "]").replace("  trials: 12\n", "  trials: 2\n")
+    text = text.replace(", settings_tuned_kuairand]", "]").replace(
+        "  trials: 12\n", "  trials: 2\n"
+    )
     text = text.replace("train: {lr: 3.0e-3, batch_size: 1024, patience: 2}",
                         "train: {lr: 3.0e-3, batch_size: 128, patience: 2, epochs: 2}")  # fmt: skip
     (tmp_path / "params.yaml").write_text(text)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from stembench.params import Params, Suite
     from stembench.runs import Group
 
+logger = logging.getLogger(__name__)
+
 #: Metrics of the comparable samples: over pairs of rows, and within users.
 METRICS = ("auc", "gauc")
 
@@ -50,18 +52,27 @@ def comparable(suite: SuiteName = None, partial: Partial = False) -> None:
     from stembench.tables import write_csv
 
     settings, chosen, groups = _groups(suite, partial)
+    if not settings.has_comparable(chosen):
+        raise StembenchError(
+            f"the suite {chosen.name} has no comparable samples: they need a data set of two tasks "
+            f"or more, the model {settings.analysis.baseline} (analysis.baseline) and another one"
+        )
     analysis, results = settings.analysis_of(chosen), RESULTS / chosen.name
     primary = transfer.Setting(**analysis.comparable.model_dump(exclude={"alternatives"}))
     others = transfer.alternatives(primary, analysis.comparable.alternatives.model_dump())
-    ours = (analysis.baseline, primary, analysis.alpha)
-    rows = [row for group in groups for row in transfer.transfer_gaps(group, *ours, METRICS)]
-    tried = [
-        row
-        for group in groups
-        for setting in (primary, *others)
-        for row in transfer.transfer_gaps(group, analysis.baseline, setting, analysis.alpha)
-        if row["bucket"] in ("comparable", transfer.INTERACTION)
-    ]
+    rows, tried = [], []
+    for group in groups:
+        ours = (group, analysis.baseline)
+        rows += transfer.transfer_gaps(*ours, primary, analysis.alpha, METRICS)
+        for setting in (primary, *others):
+            if "item" in setting.definition and not transfer.has_items(group):
+                logger.warning("%s has no item field: %s is left out", group.dataset, setting)
+                continue
+            tried += [
+                row
+                for row in transfer.transfer_gaps(*ours, setting, analysis.alpha)
+                if row["bucket"] in ("comparable", transfer.INTERACTION)
+            ]
     for name, table in (("comparable", rows), ("comparable_sensitivity", tried)):
         typer.echo(write_csv(results / "tables" / f"{name}.csv", table, transfer.COLUMNS))
     for path in write_comparable(results, analysis.reference):
@@ -148,7 +159,7 @@ def _groups(suite: str | None, partial: bool) -> tuple[Params, Suite, list[Group
     if not partial:
         require_complete(groups)
     elif missing := [cell.id for group in groups for cell in group.cells if cell.status != "ok"]:
-        logging.getLogger(__name__).warning(
+        logger.warning(
             "%d cells are not ready and left out: %s", len(missing), ", ".join(missing[:10])
         )
     return settings, chosen, [group for group in groups if group.split is not None]

@@ -472,6 +472,13 @@ class Params(Strict):
             read |= {f"{model}@{rule}" for model in read for rule in ("mean", "task")}
         return {k: d for k, d in self.analysis.factors.items() if read.issuperset(d.models)}
 
+    def has_comparable(self, suite: Suite) -> bool:
+        """Whether transfer on comparable samples can be told: the suite runs the baseline beside
+        other models, on a data set of two tasks or more."""
+        models = self.models_of(suite)
+        several = any(len(self.datasets[name].table.tasks) > 1 for name in suite.datasets)
+        return several and self.analysis.baseline in models and len(models) > 1
+
     def analysis_of(self, suite: Suite) -> Analysis:
         """The settings of the comparison, with the suite's own margin if it has one."""
         own = {} if suite.margin is None else {"margin": suite.margin}

@@ -64,6 +64,21 @@ COMPARISON_SOURCES = (
     ),
     *sorted((PACKAGE / "stats").glob("*.py")),
 )
+COMPARABLE_SOURCES = (
+    *(
+        PACKAGE / name
+        for name in (
+            "comparable.py",
+            "metrics.py",
+            "pairs.py",
+            "runs.py",
+            "tables.py",
+            "transfer.py",
+        )
+    ),
+    PACKAGE / "report" / "comparable.py",
+    *sorted((PACKAGE / "stats").glob("*.py")),
+)
 REPORT_SOURCES = tuple(
     sorted(path for path in (PACKAGE / "report").iterdir() if path.suffix in (".py", ".j2"))
 )

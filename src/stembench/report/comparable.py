@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from stembench.errors import StembenchError
 from stembench.report import names
 from stembench.report.figures import COLOURS, REFERENCE, legend, save, say, signed, style
-from stembench.report.inputs import records, unique, write_text
+from stembench.report.inputs import Results, records, unique, write_text
 
 #: Rows of the table that are not buckets of the ratio.
 _OUTSIDE = ("none", "interaction")
@@ -48,6 +48,68 @@ def write_comparable(results: Path, reference: str) -> list[Path]:
         with style():
             paths += save(figure, results / "figures" / name)
     return paths
+
+
+def section(results: Results) -> dict[str, Any] | None:
+    """What the report tells; None for a suite without such a table."""
+    path = results.root / "tables" / "comparable.csv"
+    if not path.exists():
+        return None
+    table = read_table(path)
+    baseline = names.model(str(table["baseline"].iloc[0])) if len(table) else ""
+    return {
+        "baseline": baseline,
+        "setting": setting_name(records(table)[0]) if len(table) else "",
+        "answers": answers(table, results.alpha),
+        "figures": [
+            (key, caption.format(baseline=baseline, alpha=f"{results.alpha:g}"))
+            for key, caption in _CAPTIONS.items()
+        ],
+    }
+
+
+def answers(table: pd.DataFrame, alpha: float) -> list[tuple[str, list[str]]]:
+    """By data set: which models transfer on comparable samples, and where that differs from the
+    other samples; by AUC, after Holm."""
+    found = []
+    for dataset in unique(table["dataset"]):
+        mine = table[(table["dataset"] == dataset) & (table["metric"] == "auc")]
+        lines = []
+        for bucket, phrases in _PHRASES.items():
+            rows = records(mine[mine["bucket"] == bucket])
+            tested = sum(row.verdict in ("positive", "negative", "inconclusive") for row in rows)
+            for verdict, phrase in phrases.items():
+                said = [
+                    f"{names.model(row.model)} on {names.task(row.task)} (against "
+                    f"{names.task(row.task_b if row.task == row.task_a else row.task_a)}, "
+                    f"{_number(row.delta)})"
+                    for row in rows
+                    if row.verdict == verdict
+                ]
+                listed = "; ".join(said) if said else "none"
+                lines.append(f"{phrase}, {len(said)} of {tested} tests: {listed}.")
+        found.append((names.dataset(dataset), lines))
+    return found
+
+
+_PHRASES = {
+    "comparable": {
+        "negative": "Negative transfer on comparable samples",
+        "positive": "Positive transfer on comparable samples",
+    },
+    "interaction": {
+        "negative": "Worse on comparable samples than on the others",
+        "positive": "Better on comparable samples than on the others",
+    },
+}
+_CAPTIONS = {
+    "comparable": "Test AUC minus that of {baseline} by bucket, from samples heavy in the first "
+    "task's training positives (a) to those heavy in the second's (b); shaded: comparable samples. "
+    "Line: confidence interval over seeds and users at level 1 - {alpha}; hollow: too few users or "
+    "positives for one.",
+    "comparable_sensitivity": "The gap on the comparable bucket under other definitions: whose "
+    "ratio (user, item, both), number of buckets, smoothing k.",
+}
 
 
 def by_bucket(table: pd.DataFrame, styles: dict[str, dict[str, Any]]) -> Figure:

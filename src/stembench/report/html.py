@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from stembench.report import (
     answers,
     card,
+    comparable,
     content,
     diagnostics,
     factors,
@@ -117,6 +118,21 @@ def _factors_figure(results: Results) -> Figure:
         f"Line: {content.level(results)} confidence interval. Coloured diamond: adjusted p below "
         f"{results.alpha:g}. Shaded: ±{results.margin:g}, too small to matter.",
     )
+
+
+def _comparable(results: Results) -> tuple[dict[str, Any] | None, list[Figure]]:
+    """The section on comparable samples and its figures; None for a suite without one."""
+    found = comparable.section(results)
+    titles = ("Transfer on comparable samples", "Other definitions of comparable samples")
+    figures = (
+        [
+            _figure(results, key, title, f"{title}: {caption}", caption)
+            for title, (key, caption) in zip(titles, found["figures"], strict=True)
+        ]
+        if found
+        else []
+    )
+    return found, figures
 
 
 def _diagnostics(results: Results) -> dict[str, Any] | None:
@@ -250,6 +266,7 @@ def _context(results: Results) -> dict[str, Any]:
     ]
     models = list(dict.fromkeys(m for d in results.datasets for m in results.models(d)))
     suite = results.suite
+    transfer, transfer_figures = _comparable(results)
     return {
         "suite": suite,
         "reference": names.model(results.reference),
@@ -274,6 +291,8 @@ def _context(results: Results) -> dict[str, Any]:
         "factors_note": factors.note(results),
         "factors_figure": _factors_figure(results),
         "figures": _figures(results),
+        "comparable": transfer,
+        "comparable_figures": transfer_figures,
         "cards": _cards(results),
         "selection": selection.sections(results),
         "selection_title": selection.TITLE,
