@@ -74,6 +74,11 @@ _DATASETS = {
         "synthetic",
         "generated: two tasks with the same tastes, a negative control",
     ),
+    "synthetic_tilted": DatasetName(
+        "Synthetic (conflict on comparable samples)",
+        "synthetic",
+        "generated: opposed tastes where a user's positives are alike in number, else the same",
+    ),
     "movielens": DatasetName("MovieLens-100K", "real", "real ratings, temporal split"),
     "movielens_nested": DatasetName(
         "MovieLens-100K (nested)", "real", "real ratings, temporal split, two nested tasks"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
+from stembench import comparable
 from stembench.data.sources import synthetic
 from stembench.errors import StembenchError
 
@@ -254,3 +255,47 @@ def test_faults(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
 def test_every_label_and_true_probability_is_refused_as_a_field() -> None:
     known = synthetic.LEAKS | synthetic.leaks(positive_rates={"click": 0.4, "like": 0.1})
     assert set(known) == {"p_*", "click", "like"}
+
+
+TILT = {"tilt": 2.0, "tilted_correlation": 1.0}
+
+
+def test_tilted_users_differ_in_positives_and_the_comparable_ones_in_taste(tmp_path: Path) -> None:
+    """The truth that the buckets of comparable samples are to find."""
+    options = OPTIONS | {"rows": 40_000, "users": 400, "seed": 3}
+    synthetic.generate(tmp_path, **options, **TILT)
+    table = synthetic.load(tmp_path).collect()
+    world = synthetic.World(40_000, 400, options["items"], 3, synthetic.correlations(-0.8, 2), 3)
+    world.tilt(2.0, synthetic.correlations(1.0, 2))
+    assert world.tilts is not None
+    opposed = np.abs(world.tilts[:, 0]) < 0.4307
+    assert 0.25 < opposed.mean() < 0.42
+    first, second = world.tastes
+    assert np.allclose(first[~opposed], second[~opposed])
+    assert np.corrcoef(first[opposed].ravel(), second[opposed].ravel())[0, 1] < -0.7
+    users = table["user_id"].to_numpy()
+    labels = table.select("click", "like").to_numpy()
+    rows = comparable.Rows(users, users)
+    found = comparable.assign(rows, labels, rows, "user", 5, 1.0).of
+    share = [opposed[users[found == bucket]].mean() for bucket in range(5)]
+    assert share[2] > 0.7
+    assert max(share[0], share[4]) < 0.1
+    rates = [labels[found == bucket].mean(axis=0) for bucket in range(5)]
+    assert np.all(np.diff([a / b for a, b in rates]) < 0)  # from click-heavy to like-heavy
+
+
+def test_without_a_tilt_nothing_changes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    synthetic.generate(tmp_path / "a", **OPTIONS)
+    synthetic.generate(tmp_path / "b", **OPTIONS, tilt=0.0, tilted_correlation=None)
+    same = [(tmp_path / name / synthetic.FILE).read_bytes() for name in ("a", "b")]
+    assert same[0] == same[1]
+
+
+@pytest.mark.parametrize(
+    "options", [{"tilt": 1.0}, {"tilted_correlation": 0.5}, {**TILT, "tilt": -1.0}]
+)
+def test_half_a_tilt_is_refused(tmp_path: Path, options: dict) -> None:
+    with pytest.raises(StembenchError, match="give both, tilt above 0, or none"):
+        synthetic.generate(tmp_path, **OPTIONS, **options)

@@ -16,10 +16,11 @@ all tastes; with rho < 0 a single user embedding has to serve opposite ends. Use
 log-normal long tail (`user_tail` is its sigma), items likewise by `item_tail`, 0: equally often.
 Rows come in random order.
 
-Rows are a stream: any range of them can be made alone, from random numbers that are found by
-the row's number, and memory goes with users and items, not with rows. SD and bias are taken over
-the first 2^20 rows: exact for tables up to that size; beyond, the mean probability of all rows
-differs from `positive_rates` by sampling, with a standard error below 0.0005.
+With `tilt` > 0 users also differ in how often each task is positive: z_u ~ N(0, 1), and to the
+logit of task t comes tilt z_u e_t, e going evenly from 1/2 for the first task to -1/2 for the last.
+The third of the users with the least |z_u|, whose positives are the most alike in number, have
+tastes of the correlation R; those of the others have the correlation `tilted_correlation`. So
+conflict can be put where samples are comparable, and only there.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ _CATEGORY_SHARE = 0.7
 _HOUR_EFFECT = 0.2
 _ROWS_PER_USER = 5
 _ROUNDS = 6
+_LEAST_TILTED = 0.4307  # a third of N(0, 1) lies within
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -76,11 +78,14 @@ def generate(
     seed: int,
     user_tail: float = 0.7,
     item_tail: float = 0.0,
+    tilt: float = 0.0,
+    tilted_correlation: float | list[list[float]] | None = None,
 ) -> None:
     """Write rows.parquet into `root`; equations at the top of this file. Same seed, same bytes.
 
     Raises StembenchError for no task, a correlation that no tastes can have, a rate outside
-    (0, 1), a negative tail or seed, or fewer rows than users.
+    (0, 1), a negative tail, tilt or seed, one of tilt and tilted_correlation without the other, or
+    fewer rows than users.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -95,8 +100,15 @@ def generate(
         raise StembenchError(f"seed must not be negative, not {seed}")
     if min(user_tail, item_tail) < 0:
         raise StembenchError(f"a tail must not be negative: user {user_tail}, item {item_tail}")
+    if tilt < 0 or (tilt > 0) != (tilted_correlation is not None):
+        raise StembenchError(
+            f"tilt {tilt} and tilted_correlation {tilted_correlation}: give both, tilt above 0, or "
+            f"none"
+        )
     matrix = correlations(correlation, len(positive_rates))
     world = World(rows, users, items, latent, matrix, seed, user_tail, item_tail)
+    if tilted_correlation is not None:
+        world.tilt(tilt, correlations(tilted_correlation, len(positive_rates)))
     world.calibrate(shared, specific, positive_rates)
     writer = None
     for block in world.blocks():
@@ -175,6 +187,17 @@ class World:
         self.keys = random.integers(0, 2**63, _ROUNDS, dtype=np.uint64)
         self.scales = np.ones(1 + len(matrix))  # of x, then of each task's y
         self.biases: dict[str, float] = {}
+        self.tilts: Floats | None = None  # (users, T), added to the logits
+
+    def tilt(self, deviation: float, matrix: Floats) -> None:
+        """Tilt users towards tasks, and give the tilted ones tastes correlated as `matrix`."""
+        random = np.random.default_rng([self.seed, *b"tilt"])
+        _, users, latent = self.tastes.shape
+        z: Floats = random.standard_normal((users,))
+        others = tastes(random, users, latent, matrix)
+        tilted = np.abs(z) > _LEAST_TILTED
+        self.tastes[:, tilted] = others[:, tilted]
+        self.tilts = np.outer(deviation * z, np.linspace(0.5, -0.5, len(self.tastes)))
 
     def calibrate(self, shared: float, specific: float, rates: dict[str, float]) -> None:
         """Find the scales of the terms and the biases; over the first 2^20 rows."""
@@ -225,6 +248,8 @@ class World:
         score: Floats = self.scales[0] * self._term(self.taste, user, item, False)
         score += self.scales[1 + task] * self._term(self.tastes[task], user, item, True)
         score += _HOUR_EFFECT * np.sin(2 * np.pi * hour / 24)
+        if self.tilts is not None:
+            score += self.tilts[user, task]
         return score
 
     def _term(self, taste: Floats, user: Integers, item: Integers, specific: bool) -> Floats:
