@@ -1,6 +1,6 @@
 """Training speed against a plain reference and against the machine's own limit.
 
-    python benchmarks/train.py --threads 2
+    python -m benchmarks.train --threads 2
 
 The shape is that of the paper's TikTok: 8 categorical fields, 53,000 rows of embeddings of 16,
 batches of 4096, experts of [512, 512, 512] (8 shared and, where a model has them, 1 for each of 2
@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import reference
@@ -66,8 +67,8 @@ def random_rows(schema: Schema, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(
     schema: Schema, model: str, data: tuple[np.ndarray, np.ndarray], batch: int, **train: Any
-) -> tuple[Step, float]:
-    """A step of `stembench.training.fit` on the next batch, and its FLOPs per sample."""
+) -> tuple[Step, float, nn.Module]:
+    """A step of `stembench.training.fit` on the next batch, its FLOPs per sample, the model."""
     settings = params.load()
     spec = params.resolve(settings, settings.select("demo"), "movielens", model, 1).spec
     spec["args"] |= {key: value for key, value in ARGS.items() if key in spec["args"]}
@@ -92,7 +93,7 @@ def ours(
     with FlopCounterMode(display=False) as counter:
         objective.backward(batches.fields[:64], batches.labels[:64].float())
     network.zero_grad(set_to_none=True)
-    return step, counter.get_total_flops() / 64
+    return step, counter.get_total_flops() / 64, network
 
 
 def product(dtype: torch.dtype, batch: int) -> Step:
@@ -118,10 +119,10 @@ def measure(models: list[str], rounds: int, batch: int) -> list[dict[str, Any]]:
         steps: dict[str, Step] = {}
         plain = reference.steps(schema, model, *data, batch)
         steps["reference"] = lambda plain=plain: next(plain)()
-        steps["float32"], flops = ours(schema, model, data, batch)
+        steps["float32"], flops, _ = ours(schema, model, data, batch)
         steps["product float32"] = product(torch.float32, batch)
         if auto != torch.float32:
-            steps["auto"], _ = ours(schema, model, data, batch, precision="auto")
+            steps["auto"], _, _ = ours(schema, model, data, batch, precision="auto")
             steps["product auto"] = product(auto, batch)
         times: dict[str, list[float]] = {name: [] for name in steps}
         for round_ in range(rounds + 1):
@@ -190,7 +191,7 @@ def main() -> None:
         writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)
-    command = f"python benchmarks/train.py --rounds {options.rounds} --threads {options.threads}"
+    command = f"python -m benchmarks.train --rounds {options.rounds} --threads {options.threads}"
     text = markdown(table, command, f" {options.note}" if options.note else "")
     (options.out / "train.md").write_text(text)
     sys.stdout.write(text)
