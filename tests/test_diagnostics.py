@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import csv
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from stembench.data.batches import Batches, stream
 from stembench.data.splits import SplitDirectory
-from stembench.diagnostics import Diagnostics, abundance
+from stembench.diagnostics import Diagnostics, Flops, abundance
 from stembench.models.layers import Gate
-from stembench.objectives import task_bce
+from stembench.objectives import bce, task_bce
 from stembench.training import build, fit
-from tests.contract.test_models import MODELS, demo_spec
+from tests.conftest import make_fields, make_schema
+from tests.contract.test_models import MODELS, demo_spec, some_tasks, tiny_spec
 
 CPU = torch.device("cpu")
 
@@ -138,3 +143,32 @@ def test_flops_of_a_plain_network_are_twice_its_multiplications(
     weights = sum(m.weight.numel() for m in result.model.modules() if isinstance(m, nn.Linear))
     pooled = 3 * spec["args"]["embedding_dim"]  # the bag's mean is a product too
     assert result.diagnostics["flops_per_sample"]["forward"] == 2 * (weights + pooled)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_flops_are_those_that_torch_counts(model: str) -> None:
+    schema = make_schema(some_tasks(model))
+    network = build(schema, tiny_spec(model))
+    fields = torch.from_numpy(make_fields(schema, 32))
+    labels = torch.zeros(32, schema.num_tasks)
+    found = []
+    for counter in (Flops(), FlopCounterMode(display=False)):
+        with counter:
+            getattr(network, "loss", bce)(network(fields), labels).backward()
+        found.append(counter.total if isinstance(counter, Flops) else counter.get_total_flops())
+    assert found[0] == found[1] > 0
+
+
+def test_a_cell_does_not_load_the_compiler(split_path: Path, tmp_path: Path) -> None:
+    """It takes a second, and nothing is compiled."""
+    spec = demo_spec("stem", epochs=1)
+    code = f"""
+import json, sys
+from pathlib import Path
+from stembench.cell import train_cell
+spec = json.loads({json.dumps(json.dumps(spec))})
+run = train_cell(spec, "0", "tiny", Path({str(split_path)!r}), Path({str(tmp_path / "run")!r}))
+assert run["diagnostics"]["flops_per_sample"]["step"] > 0
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

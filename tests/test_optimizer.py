@@ -119,7 +119,8 @@ def test_clip_is_over_all_parameters_together(kind: str) -> None:
     tower = model.towers[0][0].weight
     wanted = 0.1 * tower.grad * 0.05 / norm
     optimizer.step()
-    found = optimizer._adam.state[tower]["exp_avg"]
+    place = next(i for i, p in enumerate(optimizer._dense) if p is tower)
+    found = optimizer._adam.first[place]
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-9)
 
 
@@ -133,3 +134,17 @@ def test_memory_of_the_moments_is_counted() -> None:
         numbers = sum(p.numel() for p in model.parameters())
         steps = 4 * sum(1 for _ in model.parameters())
         assert 8 * numbers <= optimizer.state_bytes() <= 8 * numbers + steps
+
+
+def test_dense_is_torchs_adam_bit_by_bit() -> None:
+    batches = [batch(50, seed) for seed in range(5)]
+    ours, theirs = network(), network()
+    train(ours, batches, embedding_optimizer="dense", embedding_l2=0.0, clip_norm=1e9)
+    adam = torch.optim.Adam(theirs.parameters(), lr=0.05, fused=True)
+    for fields, labels in batches:
+        adam.zero_grad()
+        bce(theirs(fields), labels).backward()
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1e9)
+        adam.step()
+    found, wanted = ours.state_dict(), theirs.state_dict()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
