@@ -1,26 +1,29 @@
 """Time of one training step under each objective, relative to the plain sum.
 
-    python benchmarks/objectives.py --model shared_bottom --tasks 3 --batch-size 4096
+    python -m benchmarks.objectives --model shared_bottom --tasks 3 --batch-size 4096
 
 All objectives run in one process on the same random batch, interleaved (one step of each in turn),
 so that a busy machine slows all alike. A step is all that training does with a batch: forward,
-gradients, penalty on the tables, clip, Adam, what the objective learns. Prints a Markdown table of
-medians and of the median of the ratios to `equal` in the same round.
+gradients, penalty on the tables, clip, Adam, what the objective learns. Writes medians, and the
+median of the ratios to `equal` in the same round, to results/benchmarks/objectives.csv and .md.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from stembench import objectives, params
+from stembench import objectives, params, provenance
 from stembench.data.schema import FIRST_ID, Field, Schema
-from stembench.models.layers import EmbeddingBank
+from stembench.optimizer import Optimizer
 from stembench.training import build
 
 
@@ -34,23 +37,17 @@ def schema(fields: int, vocabulary: int, tasks: int) -> Schema:
 
 
 def stepper(
-    spec: dict[str, object], layout: Schema, fields: torch.Tensor, labels: torch.Tensor
+    spec: dict[str, Any], layout: Schema, fields: torch.Tensor, labels: torch.Tensor
 ) -> Callable[[], None]:
     """One training step on the batch, as in stembench.training.fit."""
     model = build(layout, spec)
-    tables = [m.weight for m in model.modules() if isinstance(m, EmbeddingBank)]
-    every = list(model.parameters())
-    optimizer = torch.optim.Adam(every, lr=1e-3, fused=True)
+    optimizer = Optimizer(model, spec["train"])
     objective = objectives.build(spec, layout.tasks, model, fields[:64])
     model.train()
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         objective.backward(fields, labels)
-        with torch.no_grad():
-            for table in tables:
-                table.grad.add_(table, alpha=1e-6)
-        torch.nn.utils.clip_grad_norm_(every, 10.0)
         optimizer.step()
         objective.after_step(fields, labels)
         if fields.is_cuda:
@@ -71,6 +68,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--note", default="", help="a sentence on the state of the machine")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     settings = params.load()
@@ -94,17 +93,41 @@ def main() -> None:
             step()
             if round_ >= 2:  # the first steps make buffers
                 times[name].append(time.perf_counter() - begun)
+    table = [
+        {
+            "objective": name,
+            "ms_per_step": 1e3 * statistics.median(values),
+            "times_equal": statistics.median(
+                v / e for v, e in zip(values, times["equal"], strict=True)
+            ),
+        }
+        for name, values in times.items()
+    ]
+    note = f" {options.note}" if options.note else ""
     lines = [
-        f"{options.model}, T = {options.tasks}, batch {options.batch_size}, {options.fields} "
-        f"fields, widths of {options.dataset}, {options.device}, {options.rounds} rounds",
+        "# Training steps by objective",
+        "",
+        f"`python -m benchmarks.objectives --model {options.model} --tasks {options.tasks} "
+        f"--batch-size {options.batch_size} --rounds {options.rounds}` on "
+        f"{provenance.machine()['cpu']}, {options.threads} thread(s), {options.device}: "
+        f"{options.model} with the widths of {options.dataset}, {options.fields} fields of "
+        f"{options.vocabulary} rows. Medians over the rounds of one run, objectives taking "
+        f"turns.{note}",
         "",
         "| objective | ms per step | relative to equal |",
         "| --- | ---: | ---: |",
     ]
-    for name, values in times.items():
-        ratio = statistics.median(v / e for v, e in zip(values, times["equal"], strict=True))
-        lines.append(f"| {name} | {1e3 * statistics.median(values):.1f} | {ratio:.2f} |")
-    sys.stdout.write("\n".join(lines) + "\n")
+    lines += [
+        f"| {r['objective']} | {r['ms_per_step']:.1f} | {r['times_equal']:.2f} |" for r in table
+    ]
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (options.out / "objectives.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
+    text = "\n".join(lines) + "\n"
+    (options.out / "objectives.md").write_text(text)
+    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,8 @@ REACHED = {
     "me_ple": ("own_shared", LAYER),
     "stem": ("own_shared", LAYER),
     "stem_narrow": ("own_shared", LAYER),
+    "stem_auto": ("own_shared", LAYER),
+    "stem_rows": ("own_shared", LAYER),
     "stem_shared_only": ("one", LAYER),
     "stem_shared_only_wide": ("one", LAYER),
     "stem_task_only": ("own", LAYER),

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
@@ -125,9 +126,37 @@ class Gate(nn.Module):
         weights = self.mlp(x).softmax(dim=-1)  # (B, experts)
         if self.record:
             self.weights = weights.detach()
-        if not isinstance(outputs, Tensor):
-            outputs = torch.stack(list(outputs), dim=1)
-        return torch.einsum("be,beh->bh", weights, outputs)
+        if isinstance(outputs, Tensor):
+            outputs = outputs.unbind(1)
+        mixed: Tensor = _Mixture.apply(  # type: ignore[no-untyped-call]
+            weights.to(outputs[0].dtype), *outputs
+        )
+        return mixed
+
+
+class _Mixture(torch.autograd.Function):
+    """sum_e w_e o_e, expert by expert: as one batched product the outputs (B, experts, h) would be
+    copied together, and their gradients apart again, which costs more than the sums."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, *outputs: Tensor) -> Tensor:
+        """weights (B, experts) and each expert's output (B, h) to (B, h)."""
+        ctx.save_for_backward(weights, *outputs)
+        total = weights[:, :1] * outputs[0]
+        for e, output in enumerate(outputs[1:], 1):
+            total.addcmul_(weights[:, e : e + 1], output)
+        return total
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient of the mixture (B, h) to those of the weights and of each output."""
+        weights, *outputs = ctx.saved_tensors
+        to_weights, *wanted = ctx.needs_input_grad
+        found = [weights[:, e : e + 1] * slope if wants else None for e, wants in enumerate(wanted)]
+        if not to_weights:
+            return None, *found
+        return torch.stack([(slope * output).sum(1) for output in outputs], dim=1), *found
 
 
 class Experts(nn.ModuleList):
