@@ -1,5 +1,6 @@
 # make          set up, run the chosen suite, say where the results are
 # make test     set up, run all tests            make lint    formatting, types, style
+# make validate the statistics tested by themselves   make bench   speeds of this machine
 # make ui       MLflow on loopback, following a running suite
 # make validate the statistics tested by themselves, minutes
 # make unlock   after a killed snakemake         make lock    requirements.in -> requirements.lock
@@ -41,6 +42,13 @@ test: setup
 # The statistics tested by themselves, into results/validation: about ten minutes on two cores.
 validate: setup
 	OMP_NUM_THREADS=1 stembench validate $(ARGS)
+
+# Speeds of this machine into results/benchmarks; a quarter of an hour on two cores.
+bench: setup
+	python -m benchmarks.train
+	python -m benchmarks.evaluate
+	python -m benchmarks.objectives
+	python benchmarks/prepare.py --rows 5000000 20000000
 
 lint: setup
 	ruff check
