@@ -2,7 +2,6 @@
 # make test     set up, run all tests            make lint    formatting, types, style
 # make validate the statistics tested by themselves   make bench   speeds of this machine
 # make ui       MLflow on loopback, following a running suite
-# make validate the statistics tested by themselves, minutes
 # make unlock   after a killed snakemake         make lock    requirements.in -> requirements.lock
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -16,7 +15,7 @@ SETUP := .venv/.ready
 # The rules of Snakemake and the stages of DVC call the tools of this environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all setup test validate lint ui unlock lock readme clean
+.PHONY: all setup test validate bench lint ui unlock lock readme clean
 all: setup
 	snakemake --cores $(CORES)
 	@stembench where
