@@ -38,6 +38,7 @@ ALLOWED = {
     "factors": {"errors", "runs", "stats"},
     "stats/__init__": {f"stats.{name}" for name in STATS},
     **{f"stats/{name}": {"errors", "metrics"} for name in STATS},
+    "stats/power": {"errors", "stats.crossed"},
     "comparable": {"errors"},
     "pairs": {"errors", "runs", "stats", "data.splits"},
     "power": {"errors", "pairs", "runs", "stats.power"},
