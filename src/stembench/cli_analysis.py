@@ -132,7 +132,9 @@ def validate(
     quick: Annotated[
         bool, typer.Option("--quick", help="few repetitions, wide bounds: a smoke test")
     ] = False,
-    suite: SuiteName = None,
+    suite: Annotated[
+        str, typer.Option("--suite", help="whose runs the nulls on real runs take")
+    ] = "nulls",
     cores: Annotated[int, typer.Option(min=1, help="processes")] = 2,
     out: Annotated[Path, typer.Option(help="folder of the table")] = RESULTS / "validation",
 ) -> None:
