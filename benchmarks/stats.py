@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from stembench.data.splits import SplitDirectory
-from stembench.evidence import evidence
+from stembench.evidence import Question, evidence
 from stembench.metrics import delong_components, gauc
 from stembench.runs import Cell, Group
 from stembench.stats import user_influence
@@ -100,11 +100,12 @@ def measure(task: tuple[Any, ...]) -> tuple[float, float]:
                 for m in range(models)
                 for s in range(seeds)
             ],
-            SplitDirectory(folder / "split"),
+            (split := SplitDirectory(folder / "split")),
+            {"test": split.part("test")},
         )
 
         def run() -> None:
-            evidence(group, "model_0", 0.05, 1e-3, 0.8, 1000)
+            evidence(group, Question("model_0", 0.05, 1e-3, 0.8, 1000))
     else:
         run = metric(kind, rows)
     times = []

@@ -151,7 +151,7 @@ def test_a_comparison_row_is_that_of_brute_force(suite):
 
 
 def test_verdicts():
-    verdict = module._verdict
+    verdict = module.verdict
     assert verdict(0.01, 0.04, 0.9, 0.05) == "better"
     assert verdict(-0.01, 0.04, 0.9, 0.05) == "worse"
     assert verdict(0.0001, 0.04, 0.01, 0.05) == "better"  # significant, though small

@@ -43,7 +43,8 @@ ALLOWED = {
     "pairs": {"errors", "runs", "stats", "data.splits"},
     "power": {"errors", "pairs", "runs", "stats.power"},
     "tables": set(),
-    "evidence": {"errors", "pairs", "runs", "stats", "stats.power", "tables"},
+    "across": {"runs", "stats"},
+    "evidence": {"across", "compare", "pairs", "power", "runs", "stats", "tables"},
     "transfer": {"comparable", "data.schema", "errors", "pairs", "runs", "stats"},
     "runs": {"errors", "metrics", "stats", "data.splits"},
     "readings": {"runs"},
@@ -105,7 +106,7 @@ def test_module_imports_only_what_lies_below_it(module: str) -> None:
 @pytest.mark.parametrize(
     "module",
     ["metrics", "runs", "readings", "compare", "factors"]
-    + ["pairs", "power", "evidence", "transfer", "comparable"]
+    + ["pairs", "power", "evidence", "across", "transfer", "comparable"]
     + [f"stats/{name}" for name in STATS],
 )
 def test_analysis_is_numpy_scipy_and_pandas_only(module: str) -> None:
