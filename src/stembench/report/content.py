@@ -248,8 +248,10 @@ def test_line(results: Results) -> str:
     """How the p-values were made."""
     families = unique(f.split(":")[0] for f in results.main_comparison["family"] if f)
     family = f" (family {', '.join(families)})" if families else ""
+    told = {(f["of"], f["metric"]): f["adjust"] for f in results.inputs.get("families", [])}
+    adjust = {"holm": "Holm", "bh": "Benjamini-Hochberg"}[told.get(("test", "auc"), "holm")]
     return (
-        f"p: paired two-way test (seeds × users) on the AUC difference, Holm-adjusted over "
+        f"p: paired two-way test (seeds × users) on the AUC difference, {adjust}-adjusted over "
         f"baselines × tasks within the data set{family}; alpha {results.alpha:g}. Equivalence: "
         f"TOST within ±{results.margin:g} AUC, not adjusted."
     )
