@@ -1,7 +1,7 @@
 # make          set up, run the chosen suite, say where the results are
 # make test     set up, run all tests            make lint    formatting, types, style
 # make ui       MLflow on loopback, following a running suite
-# make validate the statistics tested by themselves, minutes
+# make validate the statistics tested by themselves
 # make unlock   after a killed snakemake         make lock    requirements.in -> requirements.lock
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -38,7 +38,8 @@ $(SETUP): requirements.lock pyproject.toml
 test: setup
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile $(ARGS)
 
-# The statistics tested by themselves, into results/validation: about ten minutes on two cores.
+# The statistics tested by themselves, into results/validation: half an hour of two cores. For its
+# nulls on real runs: snakemake --cores all --config suite=nulls
 validate: setup
 	OMP_NUM_THREADS=1 stembench validate $(ARGS)
 
