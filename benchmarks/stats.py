@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from stembench import provenance
+from stembench.allocator import keep_freed_memory
 from stembench.data.splits import SplitDirectory
 from stembench.evidence import Question, evidence
 from stembench.metrics import delong_components, gauc
@@ -95,6 +96,7 @@ def suite(folder: Path, rows: int, models: int, seeds: int, tasks: int) -> Group
 def measure(task: tuple[Any, ...]) -> tuple[float, float, float]:
     """Median seconds, median CPU seconds and peak RSS in MB of a task, in a fresh process."""
     kind, rows, repeats, *rest = task
+    keep_freed_memory()  # as `stembench compare` does
     if kind == "compare":
         models, seeds, _tasks, folder = rest
         # The suite was written by another process, so that its memory does not count here.

@@ -265,6 +265,7 @@ def compare(
 ) -> None:
     """Test the runs against each other and write the tables (CSV, Markdown, LaTeX)."""
     from stembench import params, tuned
+    from stembench.allocator import keep_freed_memory
     from stembench.compare import compare as run
     from stembench.report.tables import write_tables
     from stembench.stats import Family
@@ -274,6 +275,7 @@ def compare(
     analysis = settings.analysis_of(chosen)
     results = RESULTS / chosen.name
     expected = tuned.cells(settings, chosen, results)
+    keep_freed_memory()
     tables = run(
         results, SPLITS, expected, analysis.reference, analysis.alpha, analysis.margin, partial,
         {key: design.effects() for key, design in settings.designs_of(chosen).items()},
