@@ -44,7 +44,6 @@ _OF = {
     "interaction": "their interaction contrasts",
     "factors": "effects of the crossed designs (ablations)",
 }
-_ADJUST = {"holm": "Holm", "bh": "Benjamini-Hochberg"}
 
 
 def section(results: Results) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def families(results: Results) -> list[str]:
     """One line a family of tests, as the comparison was told them."""
     lines: dict[str, list[str]] = {}
     for row in results.inputs.get("families", []):
-        end = f"{_OF[row['of']]}: {_ADJUST[row['adjust']]}"
+        end = f"{_OF[row['of']]}: {content.ADJUSTMENTS[row['adjust']]}"
         lines.setdefault(f"{row['name']}|{end}", []).append(_metric(row["metric"]))
     return [
         f"{key.split('|')[0]}: {', '.join(metrics)}, {key.split('|')[1]}"
