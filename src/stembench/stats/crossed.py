@@ -73,10 +73,10 @@ def cautious_df(seed: float, user: float, seeds: float, users: float) -> float:
     (1 - w)/(n - 1). Satterthwaite's (1946) 1/df has the squares of the shares. As these are
     estimated from few seeds, that t rejects too often, the more so far out, where Holm looks: a
     spread of seeds that is too small by chance gives too small a V and too large a df at once.
-    Cochran and Cox weigh the critical values of the two sources by their shares (Snedecor and
-    Cochran 1967, section 4.14; level at or below the nominal one: Cochran 1964). Student's critical
-    value is linear in 1/df to the first order, so theirs is that of t with this df, which one table
-    column can hold. It is at most Satterthwaite's, and the same where one source counts alone.
+    Cochran and Cox (1950) weigh the critical values of the two sources by their shares, which tends
+    to be conservative (Lee and Gurland 1975). Student's critical value is linear in 1/df to the
+    first order, so theirs is that of t with this df, which one table column can hold. It is at most
+    Satterthwaite's, and the same where one source counts alone.
     """
     fewer, more, weight = min((seeds, users, seed), (users, seeds, user))
     rest = 0.0 if math.isinf(more) else (1 - weight) / (more - 1)
