@@ -77,7 +77,8 @@ def to_markdown(rows: list[dict[str, Any]], quick: bool, real: bool) -> str:
         "test parts, 1% positives. estimate: a rate, or the largest error of an oracle; mc_se: its "
         "Monte-Carlo standard error; lower, upper: the bounds, held by the estimate itself: 0.06 "
         "for the type-I error, alpha for the family-wise error, and for the nulls alpha plus two "
-        "Monte-Carlo standard errors."
+        "Monte-Carlo standard errors, from above alone: where both sources count, the test is "
+        "cautious and rejects less often than alpha."
         + (" Here all are widened by three such errors." if quick else ""),
     ]
     if not real:
