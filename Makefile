@@ -38,7 +38,8 @@ $(SETUP): requirements.lock pyproject.toml
 test: setup
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile $(ARGS)
 
-# The statistics tested by themselves, into results/validation: about ten minutes on two cores.
+# The statistics tested by themselves, into results/validation: half an hour of two cores. For its
+# nulls on real runs: snakemake --cores all --config suite=nulls
 validate: setup
 	OMP_NUM_THREADS=1 stembench validate $(ARGS)
 

@@ -5,7 +5,8 @@
 
 Metrics of two models on generated rows (about 50 a user, 5% positives); then a whole comparison,
 whose runs lie as files and are streamed, as `stembench evidence` streams them. Each figure is the
-median of some repetitions in a process of its own, with that process's peak memory.
+median of some repetitions in a process of its own, with that process's peak memory. CPU seconds are
+beside those of the clock: on a busy machine they are the ones to compare.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import resource
 import shutil
 import sys
@@ -24,14 +26,18 @@ from typing import Any
 
 import numpy as np
 
+from stembench import provenance
+from stembench.allocator import keep_freed_memory
 from stembench.data.splits import SplitDirectory
-from stembench.evidence import evidence
+from stembench.evidence import Question, evidence
 from stembench.metrics import delong_components, gauc
 from stembench.runs import Cell, Group
 from stembench.stats import user_influence
 from stembench.tables import markdown, write_csv, write_text
 
-COLUMNS = ("what", "rows", "users", "repeats", "median_s", "peak_mb", "aim_s")
+COLUMNS = ("what", "rows", "users", "repeats", "median_s", "cpu_s", "peak_mb", "aim_s")
+#: numpy's sort without AVX-512, which on AMD's Zen 4 is the slower one: its compressed stores are.
+NO_AVX512 = {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}
 ROWS_PER_USER, POSITIVE_RATE = 50, 0.05
 
 
@@ -87,9 +93,10 @@ def suite(folder: Path, rows: int, models: int, seeds: int, tasks: int) -> Group
     return Group("generated", cells, SplitDirectory(folder / "split"))
 
 
-def measure(task: tuple[Any, ...]) -> tuple[float, float]:
-    """Median seconds and peak RSS in MB of a task, in a fresh process."""
+def measure(task: tuple[Any, ...]) -> tuple[float, float, float]:
+    """Median seconds, median CPU seconds and peak RSS in MB of a task, in a fresh process."""
     kind, rows, repeats, *rest = task
+    keep_freed_memory()  # as `stembench compare` does
     if kind == "compare":
         models, seeds, _tasks, folder = rest
         # The suite was written by another process, so that its memory does not count here.
@@ -100,19 +107,30 @@ def measure(task: tuple[Any, ...]) -> tuple[float, float]:
                 for m in range(models)
                 for s in range(seeds)
             ],
-            SplitDirectory(folder / "split"),
+            (split := SplitDirectory(folder / "split")),
+            {"test": split.part("test")},
         )
 
         def run() -> None:
-            evidence(group, "model_0", 0.05, 1e-3, 0.8, 1000)
+            evidence(group, Question("model_0", 0.05, 1e-3, 0.8, 1000))
     else:
         run = metric(kind, rows)
-    times = []
+    times, busy = [], []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         run()
         times.append(time.perf_counter() - start)
-    return float(np.median(times)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        busy.append(time.process_time() - start_cpu)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return float(np.median(times)), float(np.median(busy)), peak
+
+
+def machine() -> str:
+    """Processor, cores, Python and numpy."""
+    found = provenance.machine()
+    return (
+        f"{found['cpu']}, {found['cores']} cores; Python {found['python']}, numpy {np.__version__}"
+    )
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
@@ -132,19 +150,30 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     context = multiprocessing.get_context("spawn")
     rows: list[dict[str, Any]] = []
 
-    def add(what: str, task: tuple[Any, ...], n: int, aim: float) -> None:
-        with context.Pool(1) as pool:
-            seconds, peak = pool.apply(measure, (task,))
+    def add(
+        what: str, task: tuple[Any, ...], n: int, aim: float, env: dict[str, str] | None = None
+    ) -> None:
+        before = os.environ.copy()
+        os.environ.update(env or {})
+        try:
+            with context.Pool(1) as pool:
+                seconds, busy, peak = pool.apply(measure, (task,))
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
         row = {"what": what, "rows": n, "users": n // ROWS_PER_USER, "repeats": task[2]}
-        rows.append(row | {"median_s": seconds, "peak_mb": peak, "aim_s": aim})
-        sys.stdout.write(f"{what}: {seconds:.2f} s, peak {peak:.0f} MB\n")
+        rows.append(row | {"median_s": seconds, "cpu_s": busy, "peak_mb": peak, "aim_s": aim})
+        sys.stdout.write(f"{what}: {seconds:.2f} s, CPU {busy:.2f} s, peak {peak:.0f} MB\n")
 
     for name, aim in (
         ("gAUC, two models", 1.5),
         ("DeLong components, two models", 15.0),
         ("influence of the users on the AUC, two models", 15.0),
     ):
-        add(name, (name, options.rows, options.repeat), options.rows, aim)
+        task = (name, options.rows, options.repeat)
+        add(name, task, options.rows, aim)
+        if name.startswith("gAUC"):
+            add(f"{name}, numpy without AVX-512", task, options.rows, aim, NO_AVX512)
     folder = Path(tempfile.mkdtemp(prefix="stembench-", dir=options.scratch))
     try:
         size = (options.models, options.seeds, options.tasks)
@@ -154,10 +183,11 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         add(what, ("compare", options.compare_rows, 1, *size, folder), options.compare_rows, 600.0)
     finally:
         shutil.rmtree(folder)
-    write_csv(options.out / "statistics.csv", rows, COLUMNS)
+    write_csv(options.out / "stats.csv", rows, COLUMNS)
     table = markdown(COLUMNS, [[row[name] for name in COLUMNS] for row in rows], digits=4)
-    head = "# Speed of the statistics\n\n`python benchmarks/stats.py`, one core.\n\n"
-    write_text(options.out / "statistics.md", head + table)
+    given = " ".join(sys.argv[1:] if arguments is None else arguments)
+    head = f"# Speed of the statistics\n\n`python benchmarks/stats.py{given and ' '}{given}` on "
+    write_text(options.out / "stats.md", f"{head}{machine()}, one core used.\n\n{table}")
     return rows
 
 

@@ -14,7 +14,8 @@ def keep_freed_memory() -> bool:
 
     glibc maps each block above 32 MB anew and unmaps it when freed, so that a training step pays a
     page fault for every 4 kB of every large activation. Numbers do not change. Elsewhere than on
-    glibc nothing is done. For the whole process, so it belongs into one that only trains.
+    glibc nothing is done. For the whole process, so it belongs into one that only trains
+    or compares, a run at a time.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -265,20 +265,27 @@ def compare(
 ) -> None:
     """Test the runs against each other and write the tables (CSV, Markdown, LaTeX)."""
     from stembench import params, tuned
+    from stembench.allocator import keep_freed_memory
     from stembench.compare import compare as run
     from stembench.report.tables import write_tables
+    from stembench.stats import Family
 
     settings = params.load()
     chosen = settings.select(suite)
     analysis = settings.analysis_of(chosen)
     results = RESULTS / chosen.name
     expected = tuned.cells(settings, chosen, results)
-    run(
+    keep_freed_memory()
+    tables = run(
         results, SPLITS, expected, analysis.reference, analysis.alpha, analysis.margin, partial,
         {key: design.effects() for key, design in settings.designs_of(chosen).items()},
         tuned.protocol(settings, chosen, results),
+        {key: Family(*value) for key, value in analysis.adjustments().items()},
     )  # fmt: skip
     write_tables(results)
+    # A run may be found damaged only when it is measured.
+    status = {f"{c.dataset}/{c.model}/{c.seed}": str(c.status) for c in tables.cells.itertuples()}
+    cli_analysis.write_evidence(chosen.name, partial, status)
     typer.echo(f"tables: {results / 'tables' / 'main.md'}")
 
 

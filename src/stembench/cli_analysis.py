@@ -28,20 +28,36 @@ def register(app: typer.Typer) -> None:
 
 
 def evidence(suite: SuiteName = None, partial: Partial = False) -> None:
-    """Test all metrics with robustness columns, and rank the models over the data sets."""
+    """Test all metrics with robustness columns, power, ranks over data sets (part of compare)."""
+    from stembench.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    write_evidence(suite, partial)
+
+
+def write_evidence(suite: str | None, partial: bool, status: dict[str, str] | None = None) -> None:
+    """The tables of evidence, power and ranks over data sets; status: of cells, by their id."""
     from stembench import evidence as run
+    from stembench.across import across
+    from stembench.stats import Family
 
     settings, chosen, groups = _groups(suite, partial)
-    analysis, tables = settings.analysis_of(chosen), RESULTS / chosen.name / "tables"
-    ours = (analysis.reference, analysis.alpha, analysis.margin)
-    rows = [
-        row
-        for group in groups
-        for row in run.evidence(group, *ours, analysis.power, analysis.bootstrap)
-    ]
+    for cell in (cell for group in groups for cell in group.cells):
+        cell.status = (status or {}).get(cell.id, cell.status)
+    analysis = settings.analysis_of(chosen)
+    families = {key: Family(*value) for key, value in analysis.adjustments().items()}
+    ask = run.Question(
+        analysis.reference, analysis.alpha, analysis.margin, analysis.power, analysis.bootstrap,
+        families,
+    )  # fmt: skip
+    rows, plans = [], []
+    for group in groups:
+        tested, planned = run.evidence(group, ask)
+        rows += tested
+        plans += planned
     over = (analysis.reference, analysis.baseline, analysis.alpha, analysis.bootstrap)
-    found = run.across([group for group in groups if group.sound()], *over)
-    for path in run.write(tables, rows, found):
+    found = across([group for group in groups if group.sound()], *over)
+    for path in run.write(RESULTS / chosen.name / "tables", rows, plans, found, families):
         typer.echo(path)
 
 
@@ -49,6 +65,7 @@ def comparable(suite: SuiteName = None, partial: Partial = False) -> None:
     """Transfer gap to the baseline on comparable samples: tables, figures and sensitivity."""
     from stembench import transfer
     from stembench.report.comparable import write_comparable
+    from stembench.stats import Family
     from stembench.tables import write_csv
 
     settings, chosen, groups = _groups(suite, partial)
@@ -60,17 +77,18 @@ def comparable(suite: SuiteName = None, partial: Partial = False) -> None:
     analysis, results = settings.analysis_of(chosen), RESULTS / chosen.name
     primary = transfer.Setting(**analysis.comparable.model_dump(exclude={"alternatives"}))
     others = transfer.alternatives(primary, analysis.comparable.alternatives.model_dump())
+    families = {key: Family(*value) for key, value in analysis.adjustments().items()}
     rows, tried = [], []
     for group in groups:
         ours = (group, analysis.baseline)
-        rows += transfer.transfer_gaps(*ours, primary, analysis.alpha, METRICS)
+        rows += transfer.transfer_gaps(*ours, primary, analysis.alpha, METRICS, families)
         for setting in (primary, *others):
             if "item" in setting.definition and not transfer.has_items(group):
                 logger.warning("%s has no item field: %s is left out", group.dataset, setting)
                 continue
             tried += [
                 row
-                for row in transfer.transfer_gaps(*ours, setting, analysis.alpha)
+                for row in transfer.transfer_gaps(*ours, setting, analysis.alpha, families=families)
                 if row["bucket"] in ("comparable", transfer.INTERACTION)
             ]
     for name, table in (("comparable", rows), ("comparable_sensitivity", tried)):
@@ -101,7 +119,8 @@ def power(
     from stembench import power as run
     from stembench.tables import print_table, write_csv
 
-    analysis = params.load().analysis
+    settings = params.load()
+    analysis = settings.analysis_of(settings.select(suite))
     ask = (
         analysis.margin if difference is None else difference,
         analysis.alpha if alpha is None else alpha,
@@ -132,7 +151,9 @@ def validate(
     quick: Annotated[
         bool, typer.Option("--quick", help="few repetitions, wide bounds: a smoke test")
     ] = False,
-    suite: SuiteName = None,
+    suite: Annotated[
+        str, typer.Option("--suite", help="whose runs the nulls on real runs take")
+    ] = "nulls",
     cores: Annotated[int, typer.Option(min=1, help="processes")] = 2,
     out: Annotated[Path, typer.Option(help="folder of the table")] = RESULTS / "validation",
 ) -> None:

@@ -23,7 +23,7 @@ from stembench.metrics import METRICS, evaluate_task
 from stembench.provenance import write_text
 from stembench.readings import Extras
 from stembench.runs import COST, Group, measure, number, read, require_complete
-from stembench.stats import holm, t_test, tost, two_way
+from stembench.stats import ADJUSTMENTS, FAMILIES, Families, t_test, tost, two_way
 
 #: Metrics by which models are ranked, by the mean over seeds of what is to be small. A model whose
 #: seeds miscalibrate to both sides is not well calibrated, so it is each seed's distance from 1.
@@ -35,8 +35,6 @@ LOSSES: dict[str, Callable[[float], float]] = {
 }
 #: The rows of metrics.csv on randomly exposed items: metric -> (part, the metric there).
 UNBIASED = {f"unbiased_{metric}": ("unbiased", metric) for metric in ("auc", "gauc")}
-#: Family of the comparisons on a part: each is adjusted by itself.
-FAMILIES = {"test": "F1", "unbiased": "FU"}
 COLUMNS: dict[str, tuple[str, ...]] = {
     "cells": ("dataset", "model", "seed", "status", "run_sha256"),
     "runs": ("dataset", "model", "seed", "part", "task", "metric", "value"),
@@ -82,6 +80,7 @@ def compare(
     partial: bool = False,
     designs: Mapping[str, factors.Effects] | None = None,
     protocol: dict[str, Any] | None = None,
+    families: Families = FAMILIES,
 ) -> Tables:
     """Write the tables of a suite and return them.
 
@@ -89,7 +88,8 @@ def compare(
     model, seed and spec_sha256, in the suite's order; reference: the model compared with every
     other; alpha: level of the tests; margin: the AUC difference that does not matter; partial:
     make the tables of the cells that are ok, and name the others in cells.csv and inputs.json;
-    designs: the effects asked of each factor design; protocol: what the tables tell of it.
+    designs: the effects asked of each factor design; protocol: what the tables tell of it;
+    families: how the p values are adjusted.
     Raises StembenchError, before writing anything, if a cell is not ok or a split cannot be read
     (unless partial), and if a data set is not run with the reference.
     """
@@ -115,16 +115,23 @@ def compare(
         rows["metrics"] += metrics
         rows["oracle"] += _oracle(group, metrics)
         for part in group.parts:
-            rows["comparison"] += against_reference(group, reference, alpha, margin, part)
+            rows["comparison"] += against_reference(group, reference, alpha, margin, part, families)
         rows["cost"] += _cost(group)
-        rows["factors"] += factors.analyse(group, designs or {}, alpha)
-        extras.add(group, lambda again: against_reference(again, reference, alpha, margin))
+        rows["factors"] += factors.analyse(group, designs or {}, alpha, families)
+        extras.add(
+            group,
+            lambda again: against_reference(again, reference, alpha, margin, families=families),
+        )
         for cell in group.cells:
             cell.influences.clear()  # the next data set needs the memory
     frames = {name: pd.DataFrame(rows[name], columns=list(COLUMNS[name])) for name in COLUMNS}
     inputs = _inputs(results.name, groups)
     inputs |= {"reference": reference, "alpha": alpha, "margin": margin}
     inputs |= {"protocol": protocol or {"name": "equal"}}
+    inputs["families"] = [
+        {"of": of, "metric": metric, "name": family.name, "adjust": family.adjust}
+        for (of, metric), family in families.items()
+    ]
     tables = Tables(**frames, inputs=inputs, summary=_summary(rows["metrics"]))
 
     for name, frame in frames.items():
@@ -205,10 +212,15 @@ def _oracle(group: Group, metrics: Rows) -> Rows:
 
 
 def against_reference(
-    group: Group, reference: str, alpha: float, margin: float, part: str = "test"
+    group: Group,
+    reference: str,
+    alpha: float,
+    margin: float,
+    part: str = "test",
+    families: Families = FAMILIES,
 ) -> Rows:
-    """The reference against every other model on each task of a part; Holm over all of these."""
-    rows_of = group.parts[part]
+    """The reference against every other model on each task of a part, one family of tests."""
+    rows_of, family = group.parts[part], families[part, "auc"]
     rows: Rows = []
     for t, task in enumerate(group.tasks):
         labels = rows_of.labels[:, t]
@@ -216,14 +228,15 @@ def against_reference(
         common |= {"metric": "auc", "model_a": reference}
         common |= {"bucket": "all" if part == "test" else part}
         common |= {"n_users": len(np.unique(rows_of.users)), "n_rows": len(labels)}
-        common |= {"n_pos": int(labels.sum()), "family": f"{FAMILIES[part]}:{group.dataset}"}
+        common |= {"n_pos": int(labels.sum()), "family": f"{family.name}:{group.dataset}"}
         for other in group.models:
             if other != reference:
                 pair = _pair(group, part, t, (reference, other), alpha, margin)
                 rows.append(common | {"model_b": other} | pair)
-    for row, p_adj in zip(rows, holm([row["p_total"] for row in rows]), strict=True):
+    adjusted = ADJUSTMENTS[family.adjust]([row["p_total"] for row in rows])
+    for row, p_adj in zip(rows, adjusted, strict=True):
         row["p_adj"] = p_adj
-        row["verdict"] = _verdict(row["delta"], p_adj, row["p_tost"], alpha)
+        row["verdict"] = verdict(row["delta"], p_adj, row["p_tost"], alpha)
     return rows
 
 
@@ -249,7 +262,8 @@ def _pair(
     return row | {"p_tost": tost(test.mean, test.se_total, test.df, margin)}
 
 
-def _verdict(delta: float, p_adj: float, p_tost: float, alpha: float) -> str:
+def verdict(delta: float, p_adj: float, p_tost: float, alpha: float) -> str:
+    """What a row says of the reference; delta > 0 speaks for it, NaN p_adj is a test not made."""
     if math.isnan(p_adj):
         return "missing"
     if p_adj < alpha:

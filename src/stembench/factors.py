@@ -3,7 +3,7 @@
 An effect is a weighted sum of models whose weights add to 0: a main effect is the mean of the
 entries at one level minus that at another, an interaction the difference of two such differences.
 AUC influences are linear, so the same sum of the models' influences on the same seed goes through
-the two-way test of `stats`. Exploratory: adjusted after Benjamini and Hochberg.
+the two-way test of `stats`. Exploratory; how they are adjusted stands in params.yaml.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stembench.errors import StembenchError
 from stembench.runs import Cell, Group, measure, read_by, rules
-from stembench.stats import benjamini_hochberg, t_test, two_way
+from stembench.stats import ADJUSTMENTS, FAMILIES, Families, t_test, two_way
 
 #: Effects of one design: (effect, what is subtracted from what, weight by model).
 Effects = list[tuple[str, str, dict[str, float]]]
@@ -30,13 +30,15 @@ COLUMNS = (
 )
 
 
-def analyse(group: Group, designs: Mapping[str, Effects], alpha: float) -> list[dict[str, Any]]:
-    """One row per design, effect and task of a measured group; BH over all of the data set.
+def analyse(
+    group: Group, designs: Mapping[str, Effects], alpha: float, families: Families = FAMILIES
+) -> list[dict[str, Any]]:
+    """One row per design, effect and task of a measured group; one family over the data set.
 
     A model may name one of the two selection rules, `stem@task`: the same runs, read by that rule.
     An effect without two seeds that all its models have is NaN.
     """
-    rows = []
+    rows, family = [], families["factors", "auc"]
     weighed = [weights for effects in designs.values() for _, _, weights in effects]
     cells = {name: _cells(group, name) for name in dict.fromkeys(m for w in weighed for m in w)}
     for design, effects in designs.items():
@@ -44,10 +46,10 @@ def analyse(group: Group, designs: Mapping[str, Effects], alpha: float) -> list[
             for t, task in enumerate(group.tasks):
                 row: dict[str, Any] = {"dataset": group.dataset, "task": task, "metric": "auc"}
                 row |= {"design": design, "effect": effect, "contrast": words}
-                row |= {"models": formula(weights), "family": f"factors:{group.dataset}"}
+                row |= {"models": formula(weights), "family": f"{family.name}:{group.dataset}"}
                 terms = [(weight, cells[model]) for model, weight in weights.items()]
                 rows.append(row | columns_of(combine(terms, t), alpha))
-    adjusted = benjamini_hochberg([row["p_total"] for row in rows])
+    adjusted = ADJUSTMENTS[family.adjust]([row["p_total"] for row in rows])
     for row, p_adj in zip(rows, adjusted, strict=True):
         row["p_adj"] = p_adj
     return rows

@@ -43,16 +43,24 @@ class Pair(NamedTuple):
 
 def test_part(group: Group) -> Part:
     """The test part of a data set; raises StembenchError where its split is not there."""
-    if group.split is None:
+    return part_of(group, "test")
+
+
+def part_of(group: Group, name: str) -> Part:
+    """The part `test` or `unbiased` of a data set; raises StembenchError where it is not there."""
+    if group.split is None or name not in ("test", *group.parts):
         raise StembenchError(
-            f"the split of {group.dataset} is not there: make it with `stembench data`"
+            f"the split of {group.dataset} has no part {name}: make it with `stembench data`"
         )
-    return group.split.part("test")
+    return group.parts.get(name) or group.split.part("test")
 
 
-def read_logits(cell: Cell, part: Part) -> NDArray[np.float32]:
-    """Test logits (N, T) of a run, mapped; raises StembenchError if they are not of that part."""
-    path = cell.path / "test_logits.npy"
+def read_logits(cell: Cell, part: Part, name: str = "test") -> NDArray[np.float32]:
+    """Logits (N, T) of a run on the part of that name, mapped.
+
+    Raises StembenchError if they are not of that part.
+    """
+    path = cell.path / f"{name}_logits.npy"
     try:
         logits: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -64,20 +72,23 @@ def read_logits(cell: Cell, part: Part) -> NDArray[np.float32]:
     return logits
 
 
-def pairs(group: Group, reference: str, metrics: Sequence[str]) -> Iterator[Pair]:
+def pairs(
+    group: Group, reference: str, metrics: Sequence[str], name: str = "test"
+) -> Iterator[Pair]:
     """The reference against each other model that shares two or more sound runs' seeds with it.
 
-    metrics: keys of `stats.INFLUENCES`.
+    metrics: keys of `stats.INFLUENCES`; name: of the part of the split.
     """
-    part = test_part(group)
+    part = part_of(group, name)
     ours = {
-        cell.seed: _measure(cell, part, group.tasks, metrics) for cell in group.sound(reference)
+        cell.seed: _measure(cell, part, name, group.tasks, metrics)
+        for cell in group.sound(reference)
     }
     for model in group.models:
         cells = [cell for cell in group.sound(model) if cell.seed in ours]
         if model == reference or len(cells) < 2:
             continue
-        theirs = {cell.seed: _measure(cell, part, group.tasks, metrics) for cell in cells}
+        theirs = {cell.seed: _measure(cell, part, name, group.tasks, metrics) for cell in cells}
         seeds = list(theirs)
         for t, task in enumerate(group.tasks):
             for metric in metrics:
@@ -98,8 +109,10 @@ def pairs(group: Group, reference: str, metrics: Sequence[str]) -> Iterator[Pair
                 )
 
 
-def _measure(cell: Cell, part: Part, tasks: Sequence[str], metrics: Sequence[str]) -> Measured:
-    logits = read_logits(cell, part)
+def _measure(
+    cell: Cell, part: Part, name: str, tasks: Sequence[str], metrics: Sequence[str]
+) -> Measured:
+    logits = read_logits(cell, part, name)
     return {
         (task, metric): INFLUENCES[metric](part.labels[:, t], logits[:, t], part.users)
         for t, task in enumerate(tasks)

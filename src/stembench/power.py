@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from stembench.pairs import pairs
+from stembench.pairs import Pair, pairs
 from stembench.runs import Group
 from stembench.stats.power import Components, components, detectable, seeds_needed, users_needed
 
@@ -53,26 +53,17 @@ def from_runs(
     group: Group, reference: str, difference: float, alpha: float, level: float
 ) -> list[dict[str, Any]]:
     """One row for each task and other model of a data set, from its finished runs; see COLUMNS."""
-    rows = []
-    for pair in pairs(group, reference, ["auc"]):
-        parts = components(pair.d)
-        seeds, users = pair.d.shape
-        rows.append(
-            {
-                "dataset": pair.dataset,
-                "task": pair.task,
-                "model_a": pair.model_a,
-                "model_b": pair.model_b,
-                "n_seeds": seeds,
-                "n_users": users,
-                "delta": float(pair.d.mean()),
-                "sd_seed": parts.seed,
-                "sd_user": parts.user,
-                "sd_rest": parts.rest,
-            }
-            | plan(parts, seeds, users, difference, alpha, level)
-        )
-    return rows
+    return [planned(pair, difference, alpha, level) for pair in pairs(group, reference, ["auc"])]
+
+
+def planned(pair: Pair, difference: float, alpha: float, level: float) -> dict[str, Any]:
+    """The row of one pair of models, whose runs are the pilot."""
+    parts = components(pair.d)
+    seeds, users = pair.d.shape
+    known = {key: getattr(pair, key) for key in ("dataset", "task", "model_a", "model_b")}
+    known |= {"n_seeds": seeds, "n_users": users, "delta": float(pair.d.mean())}
+    known |= {"sd_seed": parts.seed, "sd_user": parts.user, "sd_rest": parts.rest}
+    return known | plan(parts, seeds, users, difference, alpha, level)
 
 
 def from_pilot(

@@ -60,7 +60,11 @@ SPLIT_SOURCES = (
 COMPARISON_SOURCES = (
     *(
         PACKAGE / name
-        for name in ("compare.py", "factors.py", "metrics.py", "readings.py", "runs.py", "tuned.py")
+        for name in (
+            *("across.py", "cli_analysis.py", "compare.py", "evidence.py", "factors.py"),
+            *("metrics.py", "pairs.py", "power.py", "readings.py", "runs.py", "tables.py"),
+            "tuned.py",
+        )
     ),
     *sorted((PACKAGE / "stats").glob("*.py")),
 )

@@ -21,7 +21,15 @@ from stembench.data.schema import FIRST_ID
 from stembench.errors import StembenchError
 from stembench.pairs import read_logits, test_part
 from stembench.runs import Cell, Group
-from stembench.stats import INFLUENCES, Influence, contrast, holm, two_way
+from stembench.stats import (
+    ADJUSTMENTS,
+    FAMILIES,
+    INFLUENCES,
+    Families,
+    Influence,
+    contrast,
+    two_way,
+)
 
 #: Columns of comparable.csv and of its sensitivity table.
 COLUMNS = (
@@ -71,16 +79,21 @@ def alternatives(primary: Setting, others: dict[str, list[Any]]) -> list[Setting
 
 
 def transfer_gaps(
-    group: Group, baseline: str, setting: Setting, alpha: float, metrics: Sequence[str] = ("auc",)
+    group: Group,
+    baseline: str,
+    setting: Setting,
+    alpha: float,
+    metrics: Sequence[str] = ("auc",),
+    families: Families = FAMILIES,
 ) -> Rows:
     """Rows of COLUMNS for each task pair, task, metric, bucket and model of a data set.
 
-    p_adj: Holm over the buckets, pairs and tasks of one model (family F3), and over its interaction
-    contrasts (family F3-interaction), each by metric. A bucket in which a task has one class, or
-    without two common seeds, has NaN and the verdict "missing"; one of fewer than FEWEST users,
-    positives or negatives has a difference, but no test, and the verdict "small". Raises
-    StembenchError if the baseline was not run, or rows are to be sorted by items where the data
-    have none.
+    p_adj: over the buckets, pairs and tasks of one model (family F3), and over its interaction
+    contrasts (family F3-interaction), each by metric, as `families` say. A bucket in which a task
+    has one class, or without two common seeds, has NaN and the verdict "missing"; one of fewer than
+    FEWEST users, positives or negatives has a difference, but no test, and the verdict "small".
+    Raises StembenchError if the baseline was not run, or rows are to be sorted by items where the
+    data have none.
     """
     if baseline not in group.models:
         raise StembenchError(
@@ -115,7 +128,7 @@ def transfer_gaps(
                         row |= {"p": math.nan, "ci_lo": math.nan, "ci_hi": math.nan}
                         row |= {"verdict": "small"}
                     rows.append(row)
-    return _adjust(rows, alpha)
+    return _adjust(rows, alpha, families)
 
 
 def _buckets(
@@ -259,14 +272,16 @@ def _test(gap: _Gap, alpha: float) -> dict[str, Any]:
     return row | {"ci_lo": test.ci_lo, "ci_hi": test.ci_hi, "p": test.p}
 
 
-def _adjust(rows: Rows, alpha: float) -> Rows:
-    families: dict[str, Rows] = {}
+def _adjust(rows: Rows, alpha: float, families: Families) -> Rows:
+    together: dict[tuple[str, str], Rows] = {}
     for row in rows:
-        kind = "F3-interaction" if row["bucket"] == INTERACTION else "F3"
-        row["family"] = f"{kind}:{row['dataset']}:{row['model']}:{row['metric']}"
-        families.setdefault(row["family"], []).append(row)
-    for family in families.values():
-        for row, p_adj in zip(family, holm([row["p"] for row in family]), strict=True):
+        of = "interaction" if row["bucket"] == INTERACTION else "buckets"
+        family = families[of, row["metric"]]
+        row["family"] = f"{family.name}:{row['dataset']}:{row['model']}:{row['metric']}"
+        together.setdefault((row["family"], family.adjust), []).append(row)
+    for (_, adjust), members in together.items():
+        adjusted = ADJUSTMENTS[adjust]([row["p"] for row in members])
+        for row, p_adj in zip(members, adjusted, strict=True):
             row["p_adj"] = p_adj
             row.setdefault("verdict", _verdict(row["delta"], p_adj, alpha))
     return rows

@@ -15,8 +15,12 @@ def test_the_benchmark_runs_small_and_saves_its_table(tmp_path):
         capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader((tmp_path / "statistics.csv").open()))
-    assert [row["rows"] for row in rows] == ["3000"] * 3 + ["1000"]
-    assert all(float(row["median_s"]) > 0 and float(row["peak_mb"]) > 20 for row in rows)
+    rows = list(csv.DictReader((tmp_path / "stats.csv").open()))
+    assert [row["rows"] for row in rows] == ["3000"] * 4 + ["1000"]
+    assert all(
+        float(row["median_s"]) > 0 and float(row["cpu_s"]) > 0 and float(row["peak_mb"]) > 20
+        for row in rows
+    )
     assert not list(tmp_path.glob("stembench-*"))
     assert "gAUC, two models" in done.stdout
+    assert "numpy" in (tmp_path / "stats.md").read_text()

@@ -8,7 +8,7 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from stembench.errors import StembenchError
 from stembench.stats import t_test, tost, two_way
-from stembench.stats.crossed import _critical, _p_value
+from stembench.stats.crossed import cautious_df
 
 
 def slow_two_way(d):
@@ -26,8 +26,10 @@ def slow_two_way(d):
     ms = ss / ((seeds - 1) * (users - 1))
     a, b, c = var_rows / seeds, var_columns / users, ms / (seeds * users)
     variance = max(a + b - c, a, b)
-    spread = a**2 / (seeds - 1) + b**2 / (users - 1) + c**2 / ((seeds - 1) * (users - 1))
-    return mean, a**0.5, b**0.5, variance**0.5, variance**2 / spread
+    # The shares that rest on the fewer and on the more units, linear: sum w_i (1 / df_i).
+    fewer, share = (seeds, a / variance) if seeds < users else (users, b / variance)
+    df = 1 / (share / (fewer - 1) + (1 - share) / (max(seeds, users) - 1))
+    return mean, a**0.5, b**0.5, variance**0.5, df
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (5, 30), (10, 7)])
@@ -39,52 +41,43 @@ def test_two_way_is_the_explicit_anova(shape, seed_sd, user_sd):
     result = two_way(d, alpha=0.1)
     mean, _, _, se, df = slow = slow_two_way(d.tolist())
     assert result[:5] == pytest.approx(slow, rel=1e-10)
-    lo, hi = distributions.t.interval(0.9, df, mean, se)
-    assert result.ci_lo + result.ci_hi == pytest.approx(2 * mean)
-    assert 1 - 1e-9 <= (result.ci_hi - result.ci_lo) / (hi - lo) < 1.3  # Welch's term only widens
-    assert result.p >= 2 * distributions.t.cdf(-abs(mean) / se, df) * (1 - 1e-9)
-    at_its_p = two_way(d, alpha=result.p)  # p is the level at which the interval touches 0
-    assert min(abs(at_its_p.ci_lo), abs(at_its_p.ci_hi)) == pytest.approx(0, abs=1e-9)
+    assert result[5:7] == pytest.approx(distributions.t.interval(0.9, df, mean, se), rel=1e-9)
+    assert result.p == pytest.approx(2 * distributions.t.sf(abs(mean) / se, df), rel=1e-9)
 
 
-def welch(xi, shares, dfs):
-    """Critical value to the second order, term by term as in Welch (1947), eq. for P(v < h) = P."""
-    x = xi**2
-    c1 = sum(v**2 / f for v, f in zip(shares, dfs, strict=True))
-    c2 = sum(v**2 / f**2 for v, f in zip(shares, dfs, strict=True))
-    c3 = sum(v**3 / f**2 for v, f in zip(shares, dfs, strict=True))
-    bracket = 1 + (1 + x) / 4 * c1 - (1 + x) / 2 * c2
-    bracket += (3 + 5 * x + x**2) / 3 * c3 - (15 + 32 * x + 9 * x**2) / 32 * c1**2
-    return xi * bracket
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize(("seeds", "users"), [(5, 400), (10, 7), (3, math.inf), (math.inf, 9)])
+def test_df_are_never_more_than_satterthwaites_nor_fewer_than_a_sources_own(share, seeds, users):
+    dfs = (seeds - 1, users - 1)
+    inverse = share**2 / dfs[0] + (1 - share) ** 2 / dfs[1]
+    found = cautious_df(share, 1 - share, seeds, users)
+    satterthwaite = 1 / inverse if inverse else math.inf
+    assert min(dfs) * (1 - 1e-12) <= found <= satterthwaite * (1 + 1e-12)
+    if share in (0.0, 1.0):  # one source alone: its own Student's t
+        assert found == pytest.approx(dfs[share == 0.0])
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.8, 0.95])
-@pytest.mark.parametrize("xi", [1.2, 1.96, 3.0])
-def test_critical_value_is_welchs_series(share, xi):
-    """With many degrees of freedom the third order, which alone may differ, is negligible."""
-    shares, dfs = (share, 1 - share), (400, 900)
-    squares = sum(v**2 / f**2 for v, f in zip(shares, dfs, strict=True))
-    cubes = sum(v**3 / f**2 for v, f in zip(shares, dfs, strict=True))
-    df = 1 / sum(v**2 / f for v, f in zip(shares, dfs, strict=True))
-    student = -distributions.t.ppf(distributions.norm.sf(xi), df)
-    expected = max(welch(xi, shares, dfs), student)  # the test is never made more liberal
-    found = _critical(xi, df, squares, cubes)
-    assert found == pytest.approx(expected, abs=1e-6)
-    assert abs(found - expected) <= 0.05 * (expected - student) + 1e-7
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("level", [0.05, 0.05 / 12])
+def test_the_critical_value_is_cochran_and_coxs_to_the_first_order(share, level):
+    """Their mean of Student's critical values, weighed by the shares; the rest falls as 1/df^2."""
+    gaps = []
+    for scale in (1, 10):
+        dfs = (40 * scale, 300 * scale)
+        found = cautious_df(share, 1 - share, dfs[0] + 1, dfs[1] + 1)
+        theirs = np.average(distributions.t.isf(level / 2, dfs), weights=(share, 1 - share))
+        gaps.append(theirs - distributions.t.isf(level / 2, found))
+    assert 0 <= gaps[0] < 2e-3
+    assert gaps[1] == pytest.approx(gaps[0] / 100, rel=0.15, abs=1e-8)
 
 
-@pytest.mark.parametrize("df", [2, 4, 30])
-def test_one_source_alone_is_students_t(df):
-    for level in (0.2, 0.05, 1e-3):
-        xi = distributions.norm.isf(level / 2)
-        exact = distributions.t.isf(level / 2, df)
-        assert _critical(xi, df, 1 / df**2, 1 / df**2) == pytest.approx(exact, rel=1e-9)
-        assert _p_value(exact, df, 1 / df**2, 1 / df**2) == pytest.approx(level, rel=1e-9)
+def test_a_residual_alone_is_given_to_the_source_with_fewer_units():
+    d = np.random.default_rng(3).normal(size=(4, 300))
+    assert two_way(d).df == pytest.approx(two_way(d.T).df)
 
 
 def test_p_of_huge_differences_underflows_to_nothing():
     assert two_way(np.random.default_rng(1).normal(size=(6, 500)) + 1e6).p < 1e-20
-    assert _p_value(1e3, 1e6, 0, 0) >= 0
 
 
 def test_two_way_variance_never_falls_below_either_source():

@@ -8,6 +8,7 @@ from stembench.errors import StembenchError
 from stembench.stats import two_way
 from stembench.stats.power import (
     Components,
+    Variance,
     components,
     detectable,
     power,
@@ -30,16 +31,20 @@ def test_seeds_of_the_paired_t(sd, seeds):
 @pytest.mark.parametrize("delta", [0.0, 0.3, 2.0])
 def test_power_is_that_of_statsmodels(delta):
     expected = TTestPower().power(delta, 7, 0.1)
-    assert power(delta, 1 / math.sqrt(7), 6, 0.1) == pytest.approx(expected, rel=1e-9)
-    assert (power(0.1, 0, 6, 0.1), power(0.0, 0, 6, 0.1)) == (1, 0)
+    assert power(delta, Variance(1 / 7, 6, 6), 0.1) == pytest.approx(expected, rel=1e-9)
+    assert (power(0.1, Variance(0, 6, 6), 0.1), power(0.0, Variance(0, 6, 6), 0.1)) == (1, 0)
+    normal = Variance(1 / 7, math.inf, math.inf)
+    assert power(delta, normal, 0.1) == pytest.approx(
+        power(delta, Variance(1 / 7, 1e9, 1e9), 0.1), rel=1e-6
+    )
 
 
 def test_mde_is_seen_with_the_power_asked_for():
     parts = Components(1e-3, 0.02, 0.05)
     for seeds, users in ((5, 300), (20, 5000), (math.inf, 400)):
         mde = detectable(parts, seeds, users, 0.05, 0.9)
-        total, df = variance(parts, seeds, users)
-        assert power(mde, math.sqrt(total), df, 0.05) == pytest.approx(0.9, abs=1e-9)
+        spread = variance(parts, seeds, users)
+        assert power(mde, spread, 0.05) == pytest.approx(0.9, abs=1e-9)
 
 
 def test_more_seeds_cannot_pass_the_floor_of_the_test_sample():
@@ -73,9 +78,10 @@ def test_components_give_the_variance_of_the_test_that_is_planned():
     random = np.random.default_rng(1)
     d = random.normal(size=(6, 1)) + 5 * random.normal(size=40) + random.normal(size=(6, 40))
     test = two_way(d)
-    total, df = variance(components(d), 6, 40)
+    total, df, df_test = variance(components(d), 6, 40)
     assert math.sqrt(total) == pytest.approx(test.se_total, rel=1e-9)
-    assert df == pytest.approx(test.df, rel=1e-9)
+    assert df_test == pytest.approx(test.df, rel=1e-9)
+    assert df > df_test
 
 
 def test_too_little_is_refused():

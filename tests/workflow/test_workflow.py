@@ -150,8 +150,12 @@ def test_full_run_makes_cells_tables_report_and_tracking(project: Project) -> No
     assert set(project.cells()) == cells_of()
     assert project.inputs()["complete"]
     assert project.inputs()["n_ok"] == 8
-    for name in ("tables/main.md", "tables/main.tex", "tables/comparison.csv", "report.html"):
+    tables = ("main.md", "main.tex", "comparison.csv", "evidence.csv", "across.csv", "power.csv")
+    for name in (*(f"tables/{table}" for table in tables), "report.html"):
         assert (project.results / name).stat().st_size > 0
+    report = (project.results / "report.html").read_text()
+    assert 'id="power"' in report
+    assert "stembench compare</code> makes it" not in report
     assert (project.root / "mlflow.db").exists()
     with (project.results / "tables/oracle.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "auc"]
@@ -241,6 +245,16 @@ def test_an_edited_model_file_retrains_that_model_only(project: Project) -> None
     assert project.trained_since(before) == cells_of(model="stem")
 
 
+def test_edited_statistics_make_the_tables_again_and_train_nothing(project: Project) -> None:
+    path = project.root / "src/stembench/stats/crossed.py"
+    text = path.read_text()
+    path.write_text(text + "\n# edited\n")
+    plan = project.run("snakemake", "--cores", "2", "-n")
+    rules = re.findall(r"^(?:local)?rule (\w+):", plan, flags=re.MULTILINE)
+    assert set(rules) == {"compare", "report", "track", "all"}
+    path.write_text(text)
+
+
 def test_one_failing_cell_stops_no_other_and_the_tables_name_it(project: Project) -> None:
     broken, other = "tiny_a/stem/76", "tiny_b/shared_bottom/76"
     for cell in (broken, other):
@@ -255,6 +269,9 @@ def test_one_failing_cell_stops_no_other_and_the_tables_name_it(project: Project
         ("tiny_a", "stem", 76)
     ]
     assert "7 of 8 cells" in (project.results / "tables/main.md").read_text()
+    with (project.results / "tables/evidence.csv").open() as file:
+        lost = [row["dataset"] for row in csv.DictReader(file) if row["verdict"] == "missing"]
+    assert lost == ["tiny_a"] * 8
     before = project.cells()
     project.snakemake()
     assert project.trained_since(before) == {broken}

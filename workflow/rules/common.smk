@@ -37,6 +37,10 @@ if any(run.spec["train"]["diagnostics"] for run in RUNS.values()):
     FIGURES += ["gates", "cosines", "abundance"]
 if PARAMS.designs_of(SUITE):
     FIGURES += ["factors"]
+#: What `make validate` found, where it was run: the report's appendix.
+VALIDATION = [
+    path for path in ("results/validation/validation.csv",) if os.path.exists(path)
+]
 RUN_FILES = [f"{OUT}/runs/{'/'.join(cell)}/run.json" for cell in RUNS]
 
 

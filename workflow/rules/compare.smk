@@ -22,6 +22,10 @@ rule compare:
         f"{OUT}/tables/comparison.tex",
         f"{OUT}/tables/factors.md",
         f"{OUT}/tables/factors.tex",
+        f"{OUT}/tables/evidence.csv",
+        f"{OUT}/tables/evidence.md",
+        f"{OUT}/tables/power.csv",
+        f"{OUT}/tables/across.csv",
         f"{OUT}/metrics.json",
         # Removed when the tables are made past Snakemake's records, so that it makes them again.
         touch(f"{OUT}/logs/compare.ok"),

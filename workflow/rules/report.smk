@@ -23,6 +23,7 @@ rule report:
         rules.compare.output,
         COMPARABLE,
         cards=CARDS,
+        validation=VALIDATION,
         sources=files(provenance.REPORT_SOURCES),
     output:
         f"{OUT}/report.html",

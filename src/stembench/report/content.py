@@ -15,6 +15,8 @@ _MARK_OF: dict[str, Mark] = {"better": "below", "worse": "above", "equivalent": 
 #: Decimals shown for a metric.
 DECIMALS = {"auc": 4, "gauc": 4, "logloss": 4, "calibration": 3}
 DECIMALS |= {"unbiased_auc": 4, "unbiased_gauc": 4}
+#: Adjustment of a family of tests -> its name.
+ADJUSTMENTS = {"holm": "Holm", "bh": "Benjamini-Hochberg"}
 #: Metric that carries marks -> bucket of the comparison they come from.
 _BUCKETS = {"auc": "all", "unbiased_auc": "unbiased"}
 
@@ -248,11 +250,18 @@ def test_line(results: Results) -> str:
     """How the p-values were made."""
     families = unique(f.split(":")[0] for f in results.main_comparison["family"] if f)
     family = f" (family {', '.join(families)})" if families else ""
+    adjust = adjustment(results, "test", "holm")
     return (
-        f"p: paired two-way test (seeds × users) on the AUC difference, Holm-adjusted over "
+        f"p: paired two-way test (seeds × users) on the AUC difference, {adjust}-adjusted over "
         f"baselines × tasks within the data set{family}; alpha {results.alpha:g}. Equivalence: "
         f"TOST within ±{results.margin:g} AUC, not adjusted."
     )
+
+
+def adjustment(results: Results, of: str, usual: str) -> str:
+    """How the p values of AUC comparisons are adjusted; `usual` where the tables do not tell."""
+    told = {(f["of"], f["metric"]): f["adjust"] for f in results.inputs.get("families", [])}
+    return ADJUSTMENTS[told.get((of, "auc"), usual)]
 
 
 def seeds_line(results: Results) -> str:

@@ -28,7 +28,8 @@ def note(results: Results) -> str:
         "A main effect is the mean test AUC over the entries at the first level minus that at the "
         "second; the other factors are balanced. An interaction is how the first factor's effect "
         "differs between the levels of the second. Two-way test (seeds × users) on paired "
-        "influences. Exploratory: p adjusted after Benjamini-Hochberg over all effects of the data "
+        "influences. Exploratory: p adjusted by "
+        f"{content.adjustment(results, 'factors', 'bh')} over all effects of the data "
         f"set; the interval is not adjusted. * adjusted p < {results.alpha:g}."
     )
 

@@ -109,3 +109,38 @@ def heat(
             )
             body.append(_text(x + step / 2, y + tall / 2 + 4, text, "middle"))
     return _svg(24 + tall * len(names), label, body)
+
+
+def critical_difference(ranked: Sequence[tuple[str, float]], width: float, label: str) -> Markup:
+    """Average ranks on a line, best left; bars join models that differ by less than `width`.
+
+    ranked: (name, average rank) of each model, in any order.
+    """
+    order = sorted(ranked, key=lambda model: model[1])
+    left, right = 14.0, WIDTH - 14.0
+    most = max(len(order), 2)
+
+    def x(rank: float) -> float:
+        return left + (right - left) * (rank - 1) / (most - 1)
+
+    def line(x1: float, x2: float, y1: float, y2: float, thick: float = 1.0) -> str:
+        ends = f'x1="{x1:.6g}" x2="{x2:.6g}" y1="{y1:.6g}" y2="{y2:.6g}"'
+        return f'<line {ends} class="axis" stroke-width="{thick:g}"/>'
+
+    body = [line(left, right, 16, 16)]
+    for tick in range(1, most + 1):
+        body += [line(x(tick), x(tick), 13, 19), _text(x(tick), 10, str(tick), "middle", "small")]
+    y = 24.0
+    joined = -1  # the last model of the bar drawn before: a bar inside it says nothing new
+    for i, (_, rank) in enumerate(order):
+        last = max(j for j, (_, other) in enumerate(order) if other - rank < width)
+        if last > max(i, joined):
+            body.append(line(x(rank) - 2, x(order[last][1]) + 2, y, y, 3))
+            y, joined = y + 6, last
+    y += 8
+    for i, (name, rank) in enumerate(order):
+        at, text = y + _ROW * i, f"{name} {rank:.2f}"
+        body.append(line(x(rank), x(rank), 16, at - 4))
+        room = right - x(rank) > 6 * len(text)  # to whichever side has it
+        body.append(_text(x(rank) + (4 if room else -4), at, text, "start" if room else "end"))
+    return _svg(y + _ROW * len(order), label, body)

@@ -187,8 +187,8 @@ def comparison_note(results: Results) -> str:
     return (
         f"Δ is {reference} minus the other model, test AUC, paired by seed; a positive Δ and "
         f"“significantly better” speak for {reference}. SE seeds and SE users are the two "
-        "sources of noise that the interval counts; df by Satterthwaite. The interval and p are "
-        "not adjusted, the verdict is. Missing: fewer than 2 common seeds."
+        "sources of noise that the interval counts; df weigh them by their shares. The interval "
+        "and p are not adjusted, the verdict is. Missing: fewer than 2 common seeds."
     )
 
 

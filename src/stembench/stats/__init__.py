@@ -3,12 +3,23 @@
 from stembench.stats.bootstrap import seed_bootstrap, two_way_bootstrap
 from stembench.stats.crossed import TwoWay, t_test, tost, two_way
 from stembench.stats.influence import INFLUENCES, Influence, contrast, user_influence
-from stembench.stats.multiplicity import benjamini_hochberg, holm
+from stembench.stats.multiplicity import (
+    ADJUSTMENTS,
+    FAMILIES,
+    Families,
+    Family,
+    benjamini_hochberg,
+    holm,
+)
 from stembench.stats.ranks import critical_difference, rank_draws, ranks
 from stembench.stats.seeds import Wilcoxon, iqm, probability_of_improvement, wilcoxon
 
 __all__ = [
+    "ADJUSTMENTS",
+    "FAMILIES",
     "INFLUENCES",
+    "Families",
+    "Family",
     "Influence",
     "TwoWay",
     "Wilcoxon",

@@ -2,8 +2,9 @@
 
 D[s, g] = delta + a_s + b_g + e_sg with standard deviations sd_seed, sd_user, sd_rest over seeds,
 users and the rest, so that the mean over S seeds and G users has the variance
-V = sd_seed^2/S + sd_user^2/G + sd_rest^2/(S G). The test of `two_way` is a t test on V with
-Satterthwaite's df of the expected mean squares; its power follows from the noncentral t.
+V = sd_seed^2/S + sd_user^2/G + sd_rest^2/(S G). The estimate of V is spread as a chi-squared with
+Satterthwaite's df of the expected mean squares, from which the power follows by the noncentral t;
+the critical value is that of `two_way`, t with the df of `cautious_df`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 from scipy import stats as distributions
 from scipy.optimize import brentq
 
 from stembench.errors import StembenchError
+from stembench.stats.crossed import cautious_df
 
 #: Beyond these a question is answered by "no number of them does".
 MOST_SEEDS, MOST_USERS = 100_000, 10_000_000_000
@@ -52,32 +55,45 @@ def components(differences: ArrayLike) -> Components:
     return Components(math.sqrt(var_seed), math.sqrt(var_user), math.sqrt(ms_rest))
 
 
-def variance(parts: Components, seeds: float, users: float) -> tuple[float, float]:
-    """Variance of the mean over that many seeds and users, and Satterthwaite's df.
+class Variance(NamedTuple):
+    """Variance of a mean, Satterthwaite's df of its estimate, and the df of the test."""
 
-    Either may be infinite. Raises StembenchError below 2 of either.
+    total: float
+    df: float
+    df_test: float
+
+
+def variance(parts: Components, seeds: float, users: float) -> Variance:
+    """Of the mean over that many seeds and users, either of which may be infinite.
+
+    Raises StembenchError below 2 of either.
     """
     if not (seeds >= 2 and users >= 2):
         raise StembenchError(f"the test needs at least 2 seeds and 2 users, not {seeds}, {users}")
     if math.isinf(seeds) and math.isinf(users):
-        return 0.0, math.inf
+        return Variance(0.0, math.inf, math.inf)
     residual = parts.rest**2 / (seeds * users)
     seed = parts.seed**2 / seeds + residual
     user = parts.user**2 / users + residual
     total = seed + user - residual
+    if total == 0:
+        return Variance(0.0, seeds - 1, seeds - 1)
     spread = seed**2 / (seeds - 1) + user**2 / (users - 1)
     spread += residual**2 / ((seeds - 1) * (users - 1))
-    return total, total**2 / spread if spread > 0 else seeds - 1
+    df = total**2 / spread if spread > 0 else math.inf
+    return Variance(total, df, cautious_df(seed / total, user / total, seeds, users))
 
 
-def power(delta: float, se: float, df: float, alpha: float) -> float:
+def power(delta: float, spread: Variance, alpha: float) -> float:
     """Chance that the two-sided t test of level alpha rejects when the difference is delta."""
-    if se == 0:
+    if spread.total == 0:
         return float(delta != 0)
-    critical = float(distributions.t.isf(alpha / 2, df))
-    shift = abs(delta) / se
-    upper = float(distributions.nct.sf(critical, df, shift))
-    lower = float(distributions.nct.cdf(-critical, df, shift))
+    critical = float(distributions.t.isf(alpha / 2, spread.df_test))
+    shift = abs(delta) / math.sqrt(spread.total)
+    if math.isinf(spread.df):
+        return float(special.ndtr(shift - critical) + special.ndtr(-shift - critical))
+    upper = float(distributions.nct.sf(critical, spread.df, shift))
+    lower = float(distributions.nct.cdf(-critical, spread.df, shift))
     return upper + (0.0 if math.isnan(lower) else lower)  # scipy: NaN where it underflows
 
 
@@ -85,11 +101,13 @@ def detectable(
     parts: Components, seeds: float, users: float, alpha: float = 0.05, level: float = 0.8
 ) -> float:
     """Smallest difference seen with power `level` (MDE); with infinite seeds, its floor."""
-    total, df = variance(parts, seeds, users)
-    if total == 0:
+    spread = variance(parts, seeds, users)
+    if spread.total == 0:
         return 0.0
-    shift = brentq(lambda x: power(x, 1.0, df, alpha) - level, 0.0, _reach(df, alpha))
-    return float(shift) * math.sqrt(total)
+    unit = spread._replace(total=1.0)
+    reach = _reach(spread.df_test, alpha)
+    shift = brentq(lambda x: power(x, unit, alpha) - level, 0.0, reach)
+    return float(shift) * math.sqrt(spread.total)
 
 
 def seeds_needed(
@@ -109,8 +127,7 @@ def users_needed(
 def _sees(
     parts: Components, seeds: float, users: float, delta: float, alpha: float, level: float
 ) -> bool:
-    total, df = variance(parts, seeds, users)
-    return power(delta, math.sqrt(total), df, alpha) >= level
+    return power(delta, variance(parts, seeds, users), alpha) >= level
 
 
 def _fewest(enough: Callable[[int], bool], most: int) -> int | None:

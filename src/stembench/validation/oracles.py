@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from stembench.stats import (
     user_influence,
     wilcoxon,
 )
-from stembench.stats.power import Components, power, seeds_needed
+from stembench.stats.power import Components, Variance, power, seeds_needed
 
 #: SD over seeds of a difference -> seeds that see 1e-3 (paired t, power .8, alpha .05).
 SEEDS = {2e-4: 3, 5e-4: 5, 1e-3: 10, 1.5e-3: 20, 2e-3: 34}
@@ -90,7 +89,7 @@ def _errors(random: np.random.Generator) -> dict[str, float]:
             probability_of_improvement(a, b) - scipy_stats.mannwhitneyu(a, b).statistic / 81
         ),
         "power of the paired t, statsmodels": abs(
-            power(effect, 1 / math.sqrt(n), n - 1, 0.05) - float(statsmodels_power)
+            power(effect, Variance(1 / n, n - 1, n - 1), 0.05) - float(statsmodels_power)
         ),
     }
 
