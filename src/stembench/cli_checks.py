@@ -18,9 +18,9 @@ def register(app: typer.Typer) -> None:
 def verdicts(
     suite: SuiteName = None,
     partial: Partial = False,
-    published: Annotated[
-        Path, typer.Option(help="the published numbers and claims")
-    ] = Path("workflow/published.yaml"),
+    published: Annotated[Path, typer.Option(help="the published numbers and claims")] = Path(
+        "workflow/published.yaml"
+    ),
 ) -> None:
     """Compare with published numbers and claims: a verdict each, with what was assumed."""
     from stembench import params, tuned, verdicts_text

@@ -52,7 +52,10 @@ class Assumption(_Strict):
 
 
 class Here(_Strict):
-    """An entry on one of our data sets. tasks: the source's name of a task -> ours, where it differs."""
+    """An entry on one of our data sets.
+
+    tasks: the source's name of a task -> ours, where it differs.
+    """
 
     data: Assumption
     split: Assumption

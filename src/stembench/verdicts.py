@@ -1,8 +1,8 @@
 """`stembench verdicts`: published numbers and claims against what a suite measured.
 
-A number is compared by a prediction interval: one more run like ours, on the same rows, would lie in
-it. Its variance is ours, s² (1/runs + 1/S) over S seeds; that the published runs vary as ours do is
-assumed, and printed. Failing to reject is never "reproduced": that takes two one-sided tests (TOST)
+A number is compared by a prediction interval: one more run like ours, on the same rows, would lie
+in it. Its variance is ours, s² (1/runs + 1/S) over S seeds; that the published runs vary as ours do
+is assumed, and printed. Failing to reject is never "reproduced": that takes two one-sided tests (TOST)
 at the margin. A claim of order is tested pair by pair over seeds and users, Holm-adjusted over the
 pairs of the claim on a data set. Where data or split are not known to be the same, a value is not
 compared, and a claim speaks of sign and order alone.
@@ -28,7 +28,18 @@ from stembench.stats import holm, tost, two_way
 COLUMNS = (
     *("entry", "kind", "paper", "tag", "source", "table", "row", "statement"),
     *("dataset", "task", "metric", "where", "model", "relation", "other", "n_seeds", "ours"),
-    *("published", "runs_published", "sd_seed", "delta", "se", "df", "ci_lo", "ci_hi", "p", "p_adj"),
+    *(
+        "published",
+        "runs_published",
+        "sd_seed",
+        "delta",
+        "se",
+        "df",
+        "ci_lo",
+        "ci_hi",
+        "p",
+        "p_adj",
+    ),
     *("margin", "p_tost", "p_tost_half", "p_tost_double"),
     *("verdict", "verdict_half", "verdict_double", "test", "scope", "deviations", "note"),
 )
@@ -255,7 +266,9 @@ def _read(results: Path, name: str) -> pd.DataFrame:
     path = results / "tables" / f"{name}.csv"
     text: Sequence[str] = ("dataset", "task", "metric", "model", "model_a", "model_b")
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
+        table = pd.read_csv(
+            path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""]
+        )
     except (OSError, ValueError) as error:
         raise StembenchError(
             f"{path} cannot be read ({error}): run `stembench compare --suite {results.name}` first"

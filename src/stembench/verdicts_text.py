@@ -59,8 +59,8 @@ def _markdown(rows: Rows, assumed: Rows, margin: float, alpha: float) -> str:
         out += (
             f"\nOrder at level {alpha:g}: delta is model minus other, tested over seeds and users; "
             "p_adj is Holm's over the comparisons of a claim on a data set; p_tost is of a "
-            f"difference within ±{margin:g} AUC. Where data or split differ, or are not known to be "
-            "the same, this is about sign and order only.\n\n"
+            f"difference within ±{margin:g} AUC. Where data or split differ, or are not known to "
+            "be the same, this is about sign and order only.\n\n"
         ) + _table(claims, _CLAIMS)
     if numbers:
         out += (
@@ -69,8 +69,8 @@ def _markdown(rows: Rows, assumed: Rows, margin: float, alpha: float) -> str:
             f"published runs vary over seeds as ours do. Margin ±{margin:g}; verdict_half and "
             "verdict_double are at half and at double of it. reproduced: TOST passes; consistent: "
             "inside the prediction interval; inconsistent: outside; underpowered: inside one wider "
-            "than twice the margin; not comparable: data, split or features are not known to be the "
-            "same.\n\n"
+            "than twice the margin; not comparable: data or split are not known to be "
+            "the same, or the features differ.\n\n"
         ) + _table(numbers, _NUMBERS)
     absent = [row for row in rows if row["verdict"] == NO_MATCH]
     if absent:
