@@ -2,10 +2,10 @@
 
 A number is compared by a prediction interval: one more run like ours, on the same rows, would lie
 in it. Its variance is ours, s² (1/runs + 1/S) over S seeds; that the published runs vary as ours do
-is assumed, and printed. Failing to reject is never "reproduced": that takes two one-sided tests (TOST)
-at the margin. A claim of order is tested pair by pair over seeds and users, Holm-adjusted over the
-pairs of the claim on a data set. Where data or split are not known to be the same, a value is not
-compared, and a claim speaks of sign and order alone.
+is assumed, and printed. Failing to reject is never "reproduced": that takes two one-sided tests
+(TOST) at the margin. A claim of order is tested pair by pair over seeds and users, Holm-adjusted
+over the pairs of the claim on a data set. Where data or split are not known to be the same, a value
+is not compared, and a claim speaks of sign and order alone.
 """
 
 from __future__ import annotations
