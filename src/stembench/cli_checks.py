@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    for command in (verdicts, verify):
+    for command in (verdicts, verify, diff):
         app.command()(command)
 
 
@@ -126,3 +126,28 @@ def _tell(findings: list[Finding]) -> None:
         raise StembenchError(f"{len(bad)} do not match: {', '.join(bad[:10])}{more}")
     if not any(found.status == "ok" for found in findings):
         raise StembenchError("nothing could be verified here: see above for what is needed")
+
+
+def diff(
+    a: Annotated[str, typer.Argument(help="a suite, a folder with tables/, or REVISION:FOLDER",
+                                     show_default=False)],
+    b: Annotated[str, typer.Argument(help="the same, to compare with", show_default=False)],
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="level of the tests")] = 0.05,
+    csv: Annotated[Path | None, typer.Option("--csv", help="write all rows here")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--markdown", help="write what is printed here")
+    ] = None,
+) -> None:  # fmt: skip
+    """Compare two suites or two commits' results: what moved, beyond noise or not."""
+    from stembench.diff import COLUMNS, compare_sides, read_side
+    from stembench.diff_text import render
+    from stembench.tables import write_csv, write_text
+
+    old, new = read_side(a, RESULTS), read_side(b, RESULTS)
+    rows = compare_sides(old, new, alpha)
+    text = render(old, new, rows, alpha)
+    typer.echo(text, nl=False)
+    if csv is not None:
+        typer.echo(write_csv(csv, rows, COLUMNS), err=True)
+    if to is not None:
+        typer.echo(write_text(to, text), err=True)

@@ -130,8 +130,8 @@ def splits_there(results: Path, splits: Path) -> Iterator[Finding]:
             yield Finding("splits", dataset, "not verified", note)
             continue
         digest = json.loads(path.read_text(encoding="utf-8"))["sha256"]
-        yield _finding("splits", dataset, digest == recorded["sha256"],
-                       f"{digest[:12]} on disk, the tables' is {recorded['sha256'][:12]}")  # fmt: skip
+        note = f"{digest[:12]} on disk, the tables were made on {recorded['sha256'][:12]}"
+        yield _finding("splits", dataset, digest == recorded["sha256"], note)
 
 
 def tables(results: Path, splits: Path, project: Path) -> Iterator[Finding]:
