@@ -16,6 +16,7 @@ import math
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def read_side(text: str, results: Path) -> Side:
     """
     for folder in (Path(text), results / text):
         if (folder / "tables").is_dir():
-            return _side(text, lambda name, f=folder: _file(f / name), _run_facts(folder))
+            return _side(text, partial(_file, folder), _run_facts(folder))
     revision, colon, inside = text.partition(":")
     if not colon:
         raise StembenchError(
@@ -73,7 +74,7 @@ def read_side(text: str, results: Path) -> Side:
         raise StembenchError(f"{revision!r} is no revision of this repository: see `git log`")
     for place in (inside.rstrip("/"), f"{results.as_posix()}/{inside.rstrip('/')}"):
         if _git("cat-file", "-e", f"{revision}:./{place}/tables/inputs.json") is not None:
-            return _side(text, lambda name, p=place: _git("show", f"{revision}:./{p}/{name}"), {})
+            return _side(text, partial(_shown, f"{revision}:./{place}"), {})
     raise StembenchError(
         f"{inside!r} has no tables/inputs.json at {revision}: name a suite, or a folder as in "
         f"{revision}:{results.as_posix()}/demo"
@@ -208,9 +209,13 @@ def _text(read: Callable[[str], str | None], name: str) -> str:
     return found
 
 
-def _file(path: Path) -> str | None:
+def _shown(place: str, name: str) -> str | None:
+    return _git("show", f"{place}/{name}")
+
+
+def _file(folder: Path, name: str) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return (folder / name).read_text(encoding="utf-8")
     except OSError:
         return None
 

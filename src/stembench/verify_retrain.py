@@ -27,7 +27,7 @@ PLATFORM = ("cpu", "torch", "numpy", "threads", "device", "precision")
 
 def draw(results: Path, seed: int, cell: str | None = None) -> str:
     """A random cell of those that the tables count, or the one named, `DATASET/MODEL/SEED`."""
-    there = sorted(read_inputs(results)["runs"])
+    there: list[str] = sorted(read_inputs(results)["runs"])
     if cell is not None:
         if cell not in there:
             few = ", ".join(there[:3])
