@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from stembench import __version__, cli_analysis
+from stembench import __version__, cli_analysis, cli_checks
 from stembench.cli_options import RAW, RESULTS, SPLITS, SuiteName
 from stembench.errors import StembenchError
 
@@ -54,6 +54,7 @@ def main() -> None:
 
 
 cli_analysis.register(app)
+cli_checks.register(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -102,7 +102,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
 def parse(text: str, origin: str = "params.yaml") -> Params:
     """Check the text of a params file; see `load`."""
     try:
-        raw = yaml.load(text, Loader=_UniqueKeys)
+        raw = yaml.load(text, Loader=UniqueKeys)
     except yaml.YAMLError as error:
         raise StembenchError(f"{origin} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
@@ -122,7 +122,7 @@ def parse(text: str, origin: str = "params.yaml") -> Params:
     return params
 
 
-class _UniqueKeys(yaml.SafeLoader):
+class UniqueKeys(yaml.SafeLoader):
     """YAML keeps the last of two equal keys in silence; here that is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

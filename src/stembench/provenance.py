@@ -83,6 +83,11 @@ COMPARABLE_SOURCES = (
     PACKAGE / "report" / "comparable.py",
     *sorted((PACKAGE / "stats").glob("*.py")),
 )
+#: Files whose change can change the verdicts on published numbers.
+VERDICT_SOURCES = tuple(
+    PACKAGE / name
+    for name in ("pairs.py", "published.py", "tables.py", "verdicts.py", "verdicts_text.py")
+)
 REPORT_SOURCES = tuple(
     sorted(path for path in (PACKAGE / "report").iterdir() if path.suffix in (".py", ".j2"))
 )

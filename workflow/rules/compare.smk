@@ -41,6 +41,7 @@ onerror:
     shell(
         f"rm -f {OUT}/logs/compare.ok && "
         f"python -m stembench compare --partial --suite {SUITE.name} && "
+        f"python -m stembench verdicts --partial --suite {SUITE.name} && "
         + (
             f"python -m stembench comparable --partial --suite {SUITE.name} && "
             if COMPARABLE

@@ -21,6 +21,7 @@ rule card:
 rule report:
     input:
         rules.compare.output,
+        rules.verdicts.output,
         COMPARABLE,
         cards=CARDS,
         validation=VALIDATION,

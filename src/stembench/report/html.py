@@ -22,6 +22,7 @@ from stembench.report import (
     protocol,
     selection,
     tables,
+    verdicts,
 )
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results, read_results, records, write_text
@@ -302,6 +303,7 @@ def _context(results: Results) -> dict[str, Any]:
         "selection_note": selection.note(results),
         "selection_header": selection.header(),
         "diagnostics": _diagnostics(results),
+        "verdicts": verdicts.section(results),
         "cost_header": ["Data set", "Model", "seeds", *(title for _, title, _ in _COST)],
         "cost": _cost(results),
         "splits": _splits(results),
