@@ -60,7 +60,10 @@ SPLIT_SOURCES = (
 COMPARISON_SOURCES = (
     *(
         PACKAGE / name
-        for name in ("compare.py", "factors.py", "metrics.py", "readings.py", "runs.py", "tuned.py")
+        for name in (
+            *("compare.py", "factors.py", "metrics.py", "readings.py", "reliability.py"),
+            *("runs.py", "tuned.py"),
+        )
     ),
     *sorted((PACKAGE / "stats").glob("*.py")),
 )

@@ -15,6 +15,7 @@ rule compare:
         f"{OUT}/tables/oracle.csv",
         f"{OUT}/tables/cost.csv",
         f"{OUT}/tables/factors.csv",
+        f"{OUT}/tables/calibration.csv",
         f"{OUT}/tables/inputs.json",
         f"{OUT}/tables/main.md",
         f"{OUT}/tables/main.tex",
