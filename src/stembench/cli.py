@@ -314,10 +314,12 @@ def report(suite: SuiteName = None) -> None:
     from stembench import params
     from stembench.report.diagnostics import write_diagnostic_figures
     from stembench.report.figures import write_figures
+    from stembench.report.gallery import write_gallery
     from stembench.report.html import write_report
 
     results = RESULTS / params.load().select(suite).name
     write_figures(results)
+    write_gallery(results)
     write_diagnostic_figures(results)
     typer.echo(f"report: {write_report(results)}")
 

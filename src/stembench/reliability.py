@@ -1,4 +1,4 @@
-"""Reliability: is the share of positives what was predicted, where that is low and where it is high?
+"""Reliability: is the share of positives what was predicted, where that is low and where high?
 
 The test rows of a run are cut into bins of equal size by the predicted probability, and in each the
 mean prediction is set beside the share of positives (the reliability diagram; quantile bins, as in

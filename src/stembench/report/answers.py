@@ -20,6 +20,29 @@ _OPENINGS = {
 }
 
 
+def question(results: Results) -> str:
+    """What the suite asks."""
+    name, rows = names.model(results.reference), _rows(results)
+    others = unique(row.model_b for row in rows)
+    if not others:
+        return f"How good is {name}?"
+    rivals = names.model(others[0]) if len(others) == 1 else f"each of {len(others)} other models"
+    return (
+        f"Does {name} rank the items a user responds to above the others (test AUC) better than "
+        f"{rivals}, beyond what seeds and users alone would give?"
+    )
+
+
+def _verdict(rows: list[Any]) -> str:
+    """The answer in a word or two."""
+    better = sum(row.verdict == "better" for row in rows)
+    if better == len(rows):
+        return "Yes"
+    if better:
+        return "In part"
+    return "No" if any(row.verdict == "worse" for row in rows) else "Not shown"
+
+
 def _named(items: list[str]) -> str:
     if len(items) <= _NAMED:
         return joined(items)
@@ -116,10 +139,10 @@ def summary(results: Results) -> list[str]:
     others = unique(row.model_b for row in rows)
     n_tasks = len({(row.dataset, row.task) for row in rows})
     sentences = [
-        f"By test AUC over {plural(len(results.inputs['seeds']), 'seed')}, {name} is compared with "
-        f"{plural(len(others), 'other model')} on {plural(n_tasks, 'task')} of "
-        f"{plural(len({row.dataset for row in rows}), 'data set')}: of "
-        f"{plural(len(rows), 'comparison')} it is {_tallies(results, rows)}.",
+        f"{_verdict(rows)}: of {plural(len(rows), 'comparison')} by test AUC "
+        f"({plural(len(others), 'other model')}, {plural(n_tasks, 'task')} of "
+        f"{plural(len({row.dataset for row in rows}), 'data set')}, "
+        f"{plural(len(results.inputs['seeds']), 'seed')}), {name} is {_tallies(results, rows)}.",
         _wins(results, rows),
         _losses(results, rows),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +11,24 @@ from markupsafe import Markup, escape
 
 from stembench.report import (
     answers,
+    assumptions,
     card,
     comparable,
     content,
+    cost,
     diagnostics,
     factors,
     names,
     protocol,
+    reliability,
+    run_details,
+    seeds,
     selection,
+    sources,
     tables,
 )
 from stembench.report.content import DECIMALS, Block, Cell, number
-from stembench.report.inputs import Results, read_results, records, write_text
+from stembench.report.inputs import Results, read_results, write_text
 from stembench.report.pages import render
 
 #: Symbol and spoken words of a mark.
@@ -34,16 +39,6 @@ MARKS = {
     "above": ("↑", "significantly above the reference"),
     "equivalent": ("≈", "equivalent to the reference"),
 }
-_COST = (
-    ("parameters_embedding", "embedding parameters", 0),
-    ("parameters_dense", "dense parameters", 0),
-    ("fit_s", "fit, s", 1),
-    ("total_s", "total, s", 1),
-    ("samples_per_s", "samples / s", 0),
-    ("epochs_run", "epochs", 1),
-    ("best_epoch", "best epoch", 1),
-    ("peak_memory_mb", "peak memory, MB", 0),
-)
 
 
 @dataclass(frozen=True)
@@ -55,6 +50,16 @@ class Figure:
     label: str
     caption: str
     svg: Markup | None
+
+
+def toc(body: str) -> list[tuple[str, str]]:
+    """(id, title) of the sections of a page that have an h2, by data-nav where the h2 is long."""
+    found = re.findall(r'<section id="([^"]+)"([^>]*)>\s*<h2[^>]*>(.*?)</h2>', str(body), re.DOTALL)
+    short = [re.search(r'data-nav="([^"]*)"', attributes) for _, attributes, _ in found]
+    return [
+        (id_, Markup(nav[1] if nav else title).striptags())
+        for (id_, _, title), nav in zip(found, short, strict=True)
+    ]
 
 
 def inline_svg(text: str, prefix: str) -> Markup:
@@ -182,7 +187,10 @@ def _block(block: Block) -> dict[str, Any]:
             )
             for metric in block.metrics
         ],
-        "rows": [(row.name, [_cell(cell) for cell in row.cells]) for row in block.rows],
+        "rows": [
+            (row.name, run_details.anchor(block.dataset, row.model), [_cell(c) for c in row.cells])
+            for row in block.rows
+        ],
         "oracle": None
         if block.oracle is None
         else [number(v, DECIMALS[m]) for v, m in zip(block.oracle, metrics, strict=True)],
@@ -210,17 +218,34 @@ def _unbiased(results: Results, dataset: str) -> dict[str, Any]:
     }
 
 
-def _cost(results: Results) -> list[list[str]]:
-    rows = []
-    for row in records(results.cost):
-        values = [getattr(row, name) for name, *_ in _COST]
-        shown = [
-            f"{value:,.{decimals}f}" if math.isfinite(value) else "n/a"
-            for value, (_, _, decimals) in zip(values, _COST, strict=True)
-        ]
-        seeds = int(row.n_seeds) if math.isfinite(row.n_seeds) else 0
-        rows.append([names.dataset(row.dataset), names.model(row.model), str(seeds), *shown])
-    return rows
+def _calibration(results: Results) -> dict[str, Any]:
+    """Reliability diagram, and the table of each data set that the tables hold any of."""
+    caption = reliability.CAPTION
+    figure = _figure(results, "calibration", "Calibration", f"Reliability: {caption}", caption)
+    known = set(results.calibration["dataset"])
+    shown = {
+        dataset: {
+            "header": reliability.header(results, dataset),
+            "rows": reliability.rows(results, dataset),
+        }
+        if dataset in known
+        else None
+        for dataset in results.datasets
+    }
+    return {"figure": figure, "note": reliability.NOTE, "tables": shown}
+
+
+def _cost(results: Results) -> dict[str, Any]:
+    label = f"Cost against quality: {cost.CAPTION}"
+    figure = _figure(results, "cost", "Cost against quality", label, cost.CAPTION)
+    return {"figure": figure, "note": cost.NOTE, "header": cost.HEADER, "rows": cost.rows(results)}
+
+
+def _noise(results: Results) -> list[Figure]:
+    return [
+        _figure(results, key, title, f"{title}: {caption}", caption)
+        for key, (title, caption) in seeds.CAPTIONS.items()
+    ]
 
 
 def _cards(results: Results) -> list[dict[str, Any]]:
@@ -277,6 +302,7 @@ def _context(results: Results) -> dict[str, Any]:
         "cells": content.cells_line(results),
         "warnings": content.warning_lines(results),
         "missing": content.missing_lines(results),
+        "question": answers.question(results),
         "summary": answers.summary(results),
         "legend": tables.legend(results),
         "seeds": content.seeds_line(results),
@@ -299,8 +325,14 @@ def _context(results: Results) -> dict[str, Any]:
         "selection_note": selection.note(results),
         "selection_header": selection.header(),
         "diagnostics": _diagnostics(results),
-        "cost_header": ["Data set", "Model", "seeds", *(title for _, title, _ in _COST)],
+        "noise": _noise(results),
+        "calibration": _calibration(results),
         "cost": _cost(results),
+        "assumptions": assumptions.lines(results),
+        "runs": run_details.section(results),
+        "sources": {"header": sources.HEADER, "rows": sources.rows(results)},
+        "citations": sources.CITATIONS,
+        "toc": toc,
         "splits": _splits(results),
         "inputs_sha256": str(results.inputs["inputs_sha256"]),
         "provenance": _code(content.provenance_line(results)),
