@@ -10,8 +10,10 @@ import pytest
 
 from stembench.report import answers
 from stembench.report.figures import write_figures
+from stembench.report.gallery import write_gallery
 from stembench.report.html import inline_svg, write_report
 from stembench.report.inputs import read_results
+from tests.report.full import complete
 
 Make = Callable[..., Path]
 SMALL = {"datasets": {"movielens": ("like", "love")}, "seeds": (1, 2)}
@@ -56,8 +58,9 @@ def with_verdicts(results: Path, verdicts: dict[str, str]) -> Path:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory, generate: Make) -> str:
     """The report of a complete suite, with figures."""
-    results = generate(tmp_path_factory.mktemp("results") / "demo", histories=True)
+    results = complete(generate(tmp_path_factory.mktemp("results") / "demo", histories=True))
     write_figures(results)
+    write_gallery(results)
     return report(results)
 
 
@@ -84,10 +87,14 @@ def test_accessible(demo: str) -> None:
     assert len(ids) == len(set(ids))
     assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
     pictures = [attributes for _, attributes in page.tags if attributes.get("role") == "img"]
-    assert len(pictures) == 2
+    # Six figures, and behind the cells a chart a model and task of each data set.
+    assert len(pictures) == 6 + 5 * (2 + 2 + 3)
     assert all(len(attributes["aria-label"] or "") > 40 for attributes in pictures)
     tables = sum(tag == "table" for tag, _ in page.tags)
-    assert tables == sum(tag == "caption" for tag, _ in page.tags) == 3 + 3 + 3 + 2
+    assert tables == sum(tag == "caption" for tag, _ in page.tags)
+    # A data set: main, comparison, calibration, log loss; then cost, splits and machines; a model
+    # on a data set: metrics and facts by seed.
+    assert tables == 3 * 4 + 3 + 2 * 15
     linked = {a["href"] for tag, a in page.tags if tag == "a"}
     assert {str(link)[1:] for link in linked} <= set(ids)
 
@@ -107,7 +114,9 @@ def test_says_what_is_missing(make_results: Make) -> None:
     assert "Incomplete: 7 of 10 cells" in text
     assert "movielens / ple, seed 1: no finished run" in text
     assert "(1 of 2 seeds)" in text
-    assert text.count('<span class="missing">missing</span>') == 8
+    main = text[text.index('<section id="main"') : text.index('<section id="comparison"')]
+    assert main.count(">missing</a>") == 4  # one model, two tasks, AUC and gAUC
+    assert "Missing: the tables hold no calibration of this data set." in text
     assert "Missing: figures/forest.svg is not there." in text
     assert "2 could not be made" not in text
     assert "4 could not be made" in text  # two models on two tasks
@@ -155,7 +164,9 @@ def test_answer_when_it_wins_everywhere(make_results: Make) -> None:
     results = make_results(**SMALL, models=models)
     read = read_results(with_verdicts(results, {"single_task": "better", "ple": "better"}))
     text = " ".join(answers.summary(read))
-    assert "compared with 2 other models on 2 tasks of 1 data set: of 4 comparisons" in text
+    assert text.startswith(
+        "Yes: of 4 comparisons by test AUC (2 other models, 2 tasks of 1 data set"
+    )
     assert "significantly better in 4" in text
     assert "On 1 of 1 data set STEM is significantly better than every other model" in text
     assert "like and love of MovieLens-100K" in text

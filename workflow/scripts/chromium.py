@@ -22,11 +22,21 @@ from typing import Any, Self
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars "
-    "--disable-background-networking --disable-component-update --disable-sync "
-    "--disable-default-apps --disable-extensions --disable-dev-shm-usage --mute-audio "
-    "--force-color-profile=srgb --remote-debugging-pipe"
-).split()
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-extensions",
+    "--disable-default-apps",
+    "--disable-dev-shm-usage",
+    "--disable-component-update",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--force-color-profile=srgb",
+    "--remote-debugging-pipe",
+)
 
 
 def find() -> str | None:
@@ -114,7 +124,9 @@ class Browser:
             self.events.append(answer)
 
     def open(self, path: Path, fragment: str = "") -> None:
-        """Load a file and wait until it is drawn; events of the page before are forgotten."""
+        """Load a file anew and wait until it is; events of the page before are forgotten."""
+        # From another page: from the same one, an address with a fragment is only a jump.
+        self.send("Page.navigate", url="about:blank")
         self.events.clear()
         address = path.resolve().as_uri() + fragment
         failed = self.send("Page.navigate", url=address).get("errorText")

@@ -119,7 +119,7 @@ def _group(
         "metrics": [_metric_row(results, dataset, model, run, tasks) for run in runs],
         "facts_header": ["Seed", *(title for title, *_ in _FACTS)],
         "facts": [_fact_row(run) for run in shown],
-        "curves": _curves(model, tasks, shown),
+        "curves": _curves(f"{names.model(model)} on {names.dataset(dataset)}", tasks, shown),
         "code": _told([_code(run) for run in shown], [run.seed for run in shown]),
         "environment": _told([_environment(run) for run in shown], [run.seed for run in shown]),
         "data": _told(
@@ -166,14 +166,14 @@ def _fact_row(run: RunFile) -> list[str]:
     return cells
 
 
-def _curves(model: str, tasks: list[str], runs: list[RunFile]) -> list[tuple[str, Markup]]:
+def _curves(title: str, tasks: list[str], runs: list[RunFile]) -> list[tuple[str, Markup]]:
     found = []
     for task in tasks:
         lines = [(run.seed, run.curves[task]) for run in runs if run.curves.get(task)]
         if lines:
             best = [run.get("selection", _over(run), "epochs", task) for run in runs
                     if run.curves.get(task)]  # fmt: skip
-            label = f"{names.model(model)}: validation AUC of {names.task(task)} by epoch"
+            label = f"{title}: validation AUC of {names.task(task)} by epoch, a line a seed"
             found.append((names.task(task), plots.lines(lines, best, label)))
     return found
 
