@@ -266,6 +266,7 @@ def compare(
     """Test the runs against each other and write the tables (CSV, Markdown, LaTeX)."""
     from stembench import params, tuned
     from stembench.compare import compare as run
+    from stembench.report.side_tables import write_side_tables
     from stembench.report.tables import write_tables
 
     settings = params.load()
@@ -279,6 +280,7 @@ def compare(
         tuned.protocol(settings, chosen, results),
     )  # fmt: skip
     write_tables(results)
+    write_side_tables(results)
     typer.echo(f"tables: {results / 'tables' / 'main.md'}")
 
 

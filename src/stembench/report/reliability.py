@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 from stembench.report import names
 from stembench.report.content import number
-from stembench.report.figures import grid, legend, model_styles, say, style
+from stembench.report.figures import grid, legend, model_styles, say, signed, style
 from stembench.report.inputs import Results, records
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 #: The row of calibration.csv that is of all bins.
 ALL = "all"
 CAPTION = (
-    "Share of positives against the mean predicted probability in ten bins of equal size, test "
-    "rows, mean over seeds. On the diagonal predictions are right; below it they are too high."
+    "Share of positives less the mean predicted probability, in ten bins of equal size from low to "
+    "high predictions; test rows, mean over seeds. This is the reliability diagram with its "
+    "diagonal laid flat: on the line predictions are right, below it they are too high."
 )
 NOTE = (
     "The ratio is predicted / observed positives over all test rows: 1 is best. The error is the "
@@ -41,23 +43,35 @@ def curves(results: Results) -> Figure:
                 say(axes, "missing: no calibration.csv")
                 axes.set(xticks=[], yticks=[])
                 continue
-            top = 1.05 * float(mine[["predicted", "observed"]].to_numpy().max())
-            axes.plot([0, top], [0, top], color="black", linewidth=0.8)
+            axes.axhline(0, color="black", linewidth=0.8)
             absent = []
             for model in results.models(dataset):
                 part = mine[mine["model"] == model]
                 if len(part):
-                    axes.plot(part["predicted"], part["observed"], marker=".", ms=3.5,
-                              **(styles[model] | {"linewidth": 1.2}))  # fmt: skip
+                    off = part["observed"] - part["predicted"]
+                    look = styles[model] | {"linewidth": 1.3}
+                    axes.plot(part["predicted"], off, marker=".", ms=3.5, **look)
                 else:
                     absent.append(names.model(model))
             if absent:
-                axes.text(0.98, 0.03, f"missing: {', '.join(absent)}", fontsize=7.5, ha="right",
-                          transform=axes.transAxes, color="#5F5F5F", style="italic")  # fmt: skip
-            axes.set(xlim=(0, top), ylim=(0, top))
+                axes.text(
+                    0.98,
+                    0.03,
+                    f"missing: {', '.join(absent)}",
+                    fontsize=7.5,
+                    ha="right",
+                    transform=axes.transAxes,
+                    color="#5F5F5F",
+                    style="italic",
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+                )
+            # An error of less than a hundredth must not fill the panel.
+            lo, hi = axes.get_ylim()
+            axes.set_ylim(min(lo, -0.01), max(hi, 0.01))
+            axes.yaxis.set_major_formatter(FuncFormatter(signed))
             axes.grid(color="#E3E3E3", linewidth=0.6)
         figure.supxlabel("mean predicted probability", fontsize=9)
-        figure.supylabel("share of positives", fontsize=9)
+        figure.supylabel("share of positives − prediction", fontsize=9)
         handles: list[Any] = [
             Line2D([], [], label=names.model(model), **styles[model]) for model in models
         ]
