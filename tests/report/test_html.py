@@ -11,8 +11,9 @@ import pytest
 from stembench.report import answers
 from stembench.report.figures import write_figures
 from stembench.report.gallery import write_gallery
-from stembench.report.html import inline_svg, write_report
+from stembench.report.html import write_report
 from stembench.report.inputs import read_results
+from stembench.report.pictures import inline_svg
 from tests.report.full import complete
 
 Make = Callable[..., Path]

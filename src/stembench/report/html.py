@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from stembench.report import (
 from stembench.report.content import DECIMALS, Block, Cell, number
 from stembench.report.inputs import Results, read_results, write_text
 from stembench.report.pages import render
+from stembench.report.pictures import Figure, figure
 
 #: Symbol and spoken words of a mark.
 MARKS = {
@@ -39,17 +39,6 @@ MARKS = {
     "above": ("↑", "significantly above the reference"),
     "equivalent": ("≈", "equivalent to the reference"),
 }
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture of the report; svg is None where the file is not there."""
-
-    key: str
-    title: str
-    label: str
-    caption: str
-    svg: Markup | None
 
 
 def toc(body: str) -> list[tuple[str, str]]:
@@ -62,37 +51,11 @@ def toc(body: str) -> list[tuple[str, str]]:
     ]
 
 
-def inline_svg(text: str, prefix: str) -> Markup:
-    """An SVG file as an element of an HTML page; `prefix` keeps ids of several pictures apart.
-
-    For files that this project has drawn: the text is trusted.
-    """
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\b(id=")', rf"\g<1>{prefix}-", text)
-    text = re.sub(r'((?:xlink:)?href="|url\()#', rf"\g<1>#{prefix}-", text)
-    text = re.sub(r"\n\s*", "\n", text)
-    # The element scales with the page; its viewBox keeps the proportions.
-    head, rest = text.split(">", 1)
-    head = re.sub(r'\s(?:width|height)="[^"]*"', "", head)
-    return Markup(f'{head} aria-hidden="true" focusable="false">{rest}')
-
-
-def _figure(results: Results, key: str, title: str, label: str, caption: str) -> Figure:
-    path = results.root / "figures" / f"{key}.svg"
-    try:
-        svg = inline_svg(path.read_text(encoding="utf-8"), key)
-    except (OSError, ValueError):
-        svg = None
-    return Figure(key, title, label, caption, svg)
-
-
 def _figures(results: Results) -> list[Figure]:
     reference, margin = names.model(results.reference), f"{results.margin:g}"
     words = " ".join(answers.summary(results)[:3])
     return [
-        _figure(
+        figure(
             results,
             "forest",
             "Differences with their uncertainty",
@@ -103,7 +66,7 @@ def _figures(results: Results) -> list[Figure]:
             "Colour and marker show the verdict after adjustment; the scale differs between data "
             "sets.",
         ),
-        _figure(
+        figure(
             results,
             "learning_curves",
             "Learning curves",
@@ -115,7 +78,7 @@ def _figures(results: Results) -> list[Figure]:
 
 
 def _factors_figure(results: Results) -> Figure:
-    return _figure(
+    return figure(
         results,
         "factors",
         "Factor analysis",
@@ -131,7 +94,7 @@ def _comparable(results: Results) -> tuple[dict[str, Any] | None, list[Figure]]:
     titles = ("Transfer on comparable samples", "Other definitions of comparable samples")
     figures = (
         [
-            _figure(results, key, title, f"{title}: {caption}", caption)
+            figure(results, key, title, f"{title}: {caption}", caption)
             for title, (key, caption) in zip(titles, found["figures"], strict=True)
         ]
         if found
@@ -145,7 +108,7 @@ def _diagnostics(results: Results) -> dict[str, Any] | None:
     if not len(results.diagnostics):
         return None
     figures = [
-        _figure(results, key, title, f"{title}: {caption}", caption)
+        figure(results, key, title, f"{title}: {caption}", caption)
         for key, (title, caption) in diagnostics.CAPTIONS.items()
     ]
     return {"figures": figures, "header": diagnostics.HEADER, "rows": diagnostics.rows(results)}
@@ -221,7 +184,7 @@ def _unbiased(results: Results, dataset: str) -> dict[str, Any]:
 def _calibration(results: Results) -> dict[str, Any]:
     """Reliability diagram, and the table of each data set that the tables hold any of."""
     caption = reliability.CAPTION
-    figure = _figure(results, "calibration", "Calibration", f"Reliability: {caption}", caption)
+    drawn = figure(results, "calibration", "Calibration", f"Reliability: {caption}", caption)
     known = set(results.calibration["dataset"])
     shown = {
         dataset: {
@@ -232,18 +195,18 @@ def _calibration(results: Results) -> dict[str, Any]:
         else None
         for dataset in results.datasets
     }
-    return {"figure": figure, "note": reliability.NOTE, "tables": shown}
+    return {"figure": drawn, "note": reliability.NOTE, "tables": shown}
 
 
 def _cost(results: Results) -> dict[str, Any]:
     label = f"Cost against quality: {cost.CAPTION}"
-    figure = _figure(results, "cost", "Cost against quality", label, cost.CAPTION)
-    return {"figure": figure, "note": cost.NOTE, "header": cost.HEADER, "rows": cost.rows(results)}
+    drawn = figure(results, "cost", "Cost against quality", label, cost.CAPTION)
+    return {"figure": drawn, "note": cost.NOTE, "header": cost.HEADER, "rows": cost.rows(results)}
 
 
 def _noise(results: Results) -> list[Figure]:
     return [
-        _figure(results, key, title, f"{title}: {caption}", caption)
+        figure(results, key, title, f"{title}: {caption}", caption)
         for key, (title, caption) in seeds.CAPTIONS.items()
     ]
 
