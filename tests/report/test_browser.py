@@ -30,18 +30,19 @@ WIDE = """[...document.body.querySelectorAll("*")].filter((e) => !e.closest(".sc
 COLUMN = """[...document.querySelectorAll("#main table.sortable tbody")][0].rows"""
 
 
-def _load() -> ModuleType:
-    path = ROOT / "workflow/scripts/chromium.py"
-    spec = importlib.util.spec_from_file_location("chromium", path)
+def _load(name: str) -> ModuleType:
+    path = ROOT / f"workflow/scripts/{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["chromium"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-chromium = _load()
+chromium = _load("chromium")
+screenshots = _load("screenshots")
 needs_browser = pytest.mark.skipif(chromium.find() is None, reason="no Chromium on this machine")
 
 
@@ -220,3 +221,19 @@ def test_it_prints(opened, tmp_path: Path) -> None:
     opened.media("dark", "print")
     assert opened.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert opened.run("document.querySelector('nav').checkVisibility()") is False
+
+
+@needs_browser
+def test_the_pictures_of_the_readme(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    screenshots.main(page)
+    for name, (width, height, scale, *_) in screenshots.PICTURES.items():
+        content = (tmp_path / "docs/images" / f"{name}.png").read_bytes()
+        assert content.startswith(b"\x89PNG")
+        size = [int.from_bytes(content[i : i + 4], "big") for i in (16, 20)]
+        assert size == [width * scale, height * scale]
+        assert len(content) > 20_000  # not an empty page
+    shown = (ROOT / "README.md").read_text()
+    assert "docs/images/report.png" in shown

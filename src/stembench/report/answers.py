@@ -35,12 +35,12 @@ def question(results: Results) -> str:
 
 def _verdict(rows: list[Any]) -> str:
     """The answer in a word or two."""
-    better = sum(row.verdict == "better" for row in rows)
-    if better == len(rows):
+    found = {row.verdict for row in rows}
+    if found == {"better"}:
         return "Yes"
-    if better:
-        return "In part"
-    return "No" if any(row.verdict == "worse" for row in rows) else "Not shown"
+    if "better" in found:
+        return "Mixed" if "worse" in found else "In part"
+    return "No" if "worse" in found else "Not shown"
 
 
 def _named(items: list[str]) -> str:
@@ -97,13 +97,18 @@ def _losses(results: Results, rows: list[Any]) -> str:
     for row in rows:
         if row.verdict == "worse":
             losses.setdefault((row.dataset, row.model_b), []).append(names.task(row.task))
-    if losses:
-        places = [
-            f"{names.model(model)} on {joined(tasks)} of {names.dataset(dataset)}"
-            for (dataset, model), tasks in losses.items()
-        ]
-        return f"{name} is significantly worse than {_named(places)}."
-    return f"In no comparison is {name} significantly worse."
+    if not losses:
+        return f"In no comparison is {name} significantly worse."
+    # Models that are better on the same tasks of a data set share a clause.
+    clauses: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (dataset, model), tasks in losses.items():
+        clauses.setdefault((dataset, tuple(tasks)), []).append(names.model(model))
+    places = [
+        f"{_named(models)} on {joined(list(tasks))} of {names.dataset(dataset)}"
+        for (dataset, tasks), models in clauses.items()
+    ]
+    shown = places if len(places) <= _NAMED else [*places[:_NAMED], "others (see the table)"]
+    return f"{name} is significantly worse than {'; than '.join(shown)}."
 
 
 def _caveat(results: Results) -> str:
