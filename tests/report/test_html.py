@@ -228,3 +228,62 @@ def test_answer_when_nothing_was_compared(make_results: Make) -> None:
     assert answers.summary(read_results(results)) == [
         "Nothing can be said yet: no comparison could be made (2 of 4 cells)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "word"),
+    [
+        ({"single_task": "better", "ple": "better"}, "Yes"),
+        ({"single_task": "better"}, "In part"),
+        ({"single_task": "better", "ple": "worse"}, "Mixed"),
+        ({"ple": "worse"}, "No"),
+        ({"ple": "equivalent"}, "Not shown"),
+    ],
+)
+def test_answer_begins_with_a_word_for_it(
+    make_results: Make, verdicts: dict[str, str], word: str
+) -> None:
+    results = make_results(**SMALL, models=("single_task", "ple", "stem"))
+    read = read_results(with_verdicts(results, verdicts))
+    assert answers.summary(read)[0].startswith(f"{word}: of 4 comparisons by test AUC")
+    assert "each of 2 other models" in answers.question(read)
+
+
+def test_answer_names_losses_on_the_same_tasks_together(make_results: Make) -> None:
+    datasets = {"movielens": ("like", "love"), "synthetic_null": ("click",)}
+    models = ("single_task", "ple", "mmoe", "stem")
+    results = make_results(datasets=datasets, seeds=(1, 2), models=models)
+    path = results / "tables" / "comparison.csv"
+    table = pd.read_csv(path).assign(verdict="inconclusive")
+    lost = (table["model_b"] != "mmoe") | (table["task"] == "love")
+    table.loc[lost, "verdict"] = "worse"
+    table.to_csv(path, index=False)
+    assert answers.summary(read_results(results))[2] == (
+        "STEM is significantly worse than Single-Task and PLE on like and love of MovieLens-100K; "
+        "than MMoE on love of MovieLens-100K; than Single-Task and PLE on click of "
+        "Synthetic (no conflict)."
+    )
+
+
+def test_question_without_rivals_or_with_one(make_results: Make, tmp_path: Path) -> None:
+    read = read_results(make_results(**SMALL, models=("stem",)))
+    assert answers.question(read) == "How good is STEM?"
+
+
+def test_sections_are_listed_as_they_stand(demo: str) -> None:
+    nav = demo[demo.index("<nav") : demo.index("</nav>")]
+    listed = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', nav)
+    found = re.findall(r'<section id="([^"]+)"[^>]*>\s*<h2', demo)
+    assert [key for key, _ in listed] == found
+    assert found == [
+        *("answer", "main", "comparison", "noise", "calibration", "curves", "cost"),
+        *("assumptions", "runs", "provenance", "cite"),
+    ]
+    assert dict(listed)["noise"] == "Seeds and variance"
+
+
+def test_provenance_names_code_and_machines_once(demo: str) -> None:
+    part = demo[demo.index('<section id="provenance"') :]
+    assert part.count('<th scope="row">75 runs</th>') == 1
+    assert "10.1609/aaai.v38i8.28749" in part
+    assert "@software{stembench," in part

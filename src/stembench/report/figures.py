@@ -146,7 +146,7 @@ def _forest_panel(axes: Axes, results: Results, rows: list[Any], labels: bool) -
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [names.model(r.model_b) if labels else "" for r in rows])
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(signed))
     axes.grid(axis="x", color="#E3E3E3", linewidth=0.6)
     axes.set_axisbelow(True)
