@@ -49,9 +49,10 @@ ALLOWED = {
     "transfer": {"comparable", "data.schema", "errors", "pairs", "runs", "stats"},
     "runs": {"errors", "metrics", "stats", "data.splits"},
     "readings": {"runs"},
+    "reliability": {"runs"},
     "compare": {
-        "errors", "factors", "metrics", "readings", "stats", "runs", "data.splits", "data.schema",
-        "provenance",
+        "errors", "factors", "metrics", "readings", "reliability", "stats", "runs", "data.splits",
+        "data.schema", "provenance",
     },
     "optimizer": {"models.layers"},
     "precision": {"errors"},
@@ -106,7 +107,7 @@ def test_module_imports_only_what_lies_below_it(module: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["metrics", "runs", "readings", "compare", "factors"]
+    ["metrics", "runs", "readings", "reliability", "compare", "factors"]
     + ["pairs", "power", "evidence", "across", "transfer", "comparable"]
     + [f"stats/{name}" for name in STATS],
 )

@@ -268,6 +268,7 @@ def compare(
     from stembench import params, tuned
     from stembench.allocator import keep_freed_memory
     from stembench.compare import compare as run
+    from stembench.report.side_tables import write_side_tables
     from stembench.report.tables import write_tables
     from stembench.stats import Family
 
@@ -287,6 +288,7 @@ def compare(
     # A run may be found damaged only when it is measured.
     status = {f"{c.dataset}/{c.model}/{c.seed}": str(c.status) for c in tables.cells.itertuples()}
     cli_analysis.write_evidence(chosen.name, partial, status)
+    write_side_tables(results)
     typer.echo(f"tables: {results / 'tables' / 'main.md'}")
 
 
@@ -322,10 +324,12 @@ def report(suite: SuiteName = None) -> None:
     from stembench import params
     from stembench.report.diagnostics import write_diagnostic_figures
     from stembench.report.figures import write_figures
+    from stembench.report.gallery import write_gallery
     from stembench.report.html import write_report
 
     results = RESULTS / params.load().select(suite).name
     write_figures(results)
+    write_gallery(results)
     write_diagnostic_figures(results)
     typer.echo(f"report: {write_report(results)}")
 

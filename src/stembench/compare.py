@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from stembench import factors
+from stembench import factors, reliability
 from stembench.errors import StembenchError
 from stembench.metrics import METRICS, evaluate_task
 from stembench.provenance import write_text
@@ -51,6 +51,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "cost": ("dataset", "model", "n_seeds", *COST),
     "factors": factors.COLUMNS,
+    "calibration": reliability.COLUMNS,
 }
 
 Rows = list[dict[str, Any]]
@@ -66,6 +67,7 @@ class Tables(NamedTuple):
     comparison: pd.DataFrame
     cost: pd.DataFrame
     factors: pd.DataFrame
+    calibration: pd.DataFrame
     inputs: dict[str, Any]
     summary: dict[str, dict[str, dict[str, float]]]
 
@@ -118,6 +120,7 @@ def compare(
             rows["comparison"] += against_reference(group, reference, alpha, margin, part, families)
         rows["cost"] += _cost(group)
         rows["factors"] += factors.analyse(group, designs or {}, alpha, families)
+        rows["calibration"] += reliability.calibration_rows(group)
         extras.add(
             group,
             lambda again: against_reference(again, reference, alpha, margin, families=families),

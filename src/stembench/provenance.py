@@ -62,8 +62,8 @@ COMPARISON_SOURCES = (
         PACKAGE / name
         for name in (
             *("across.py", "cli_analysis.py", "compare.py", "evidence.py", "factors.py"),
-            *("metrics.py", "pairs.py", "power.py", "readings.py", "runs.py", "tables.py"),
-            "tuned.py",
+            *("metrics.py", "pairs.py", "power.py", "readings.py", "reliability.py", "runs.py"),
+            *("tables.py", "tuned.py"),
         )
     ),
     *sorted((PACKAGE / "stats").glob("*.py")),

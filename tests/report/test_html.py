@@ -10,8 +10,11 @@ import pytest
 
 from stembench.report import answers
 from stembench.report.figures import write_figures
-from stembench.report.html import inline_svg, write_report
+from stembench.report.gallery import write_gallery
+from stembench.report.html import write_report
 from stembench.report.inputs import read_results
+from stembench.report.pictures import inline_svg
+from tests.report.full import complete
 
 Make = Callable[..., Path]
 SMALL = {"datasets": {"movielens": ("like", "love")}, "seeds": (1, 2)}
@@ -56,8 +59,9 @@ def with_verdicts(results: Path, verdicts: dict[str, str]) -> Path:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory, generate: Make) -> str:
     """The report of a complete suite, with figures."""
-    results = generate(tmp_path_factory.mktemp("results") / "demo", histories=True)
+    results = complete(generate(tmp_path_factory.mktemp("results") / "demo", histories=True))
     write_figures(results)
+    write_gallery(results)
     return report(results)
 
 
@@ -84,10 +88,14 @@ def test_accessible(demo: str) -> None:
     assert len(ids) == len(set(ids))
     assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
     pictures = [attributes for _, attributes in page.tags if attributes.get("role") == "img"]
-    assert len(pictures) == 2
+    # Six figures, and behind the cells a chart a model and task of each data set.
+    assert len(pictures) == 6 + 5 * (2 + 2 + 3)
     assert all(len(attributes["aria-label"] or "") > 40 for attributes in pictures)
     tables = sum(tag == "table" for tag, _ in page.tags)
-    assert tables == sum(tag == "caption" for tag, _ in page.tags) == 3 + 3 + 3 + 2
+    assert tables == sum(tag == "caption" for tag, _ in page.tags)
+    # A data set: main, comparison, calibration, log loss; then cost, splits and machines; a model
+    # on a data set: metrics and facts by seed.
+    assert tables == 3 * 4 + 3 + 2 * 15
     linked = {a["href"] for tag, a in page.tags if tag == "a"}
     assert {str(link)[1:] for link in linked} <= set(ids)
 
@@ -107,7 +115,9 @@ def test_says_what_is_missing(make_results: Make) -> None:
     assert "Incomplete: 7 of 10 cells" in text
     assert "movielens / ple, seed 1: no finished run" in text
     assert "(1 of 2 seeds)" in text
-    assert text.count('<span class="missing">missing</span>') == 8
+    main = text[text.index('<section id="main"') : text.index('<section id="comparison"')]
+    assert main.count(">missing</a>") == 4  # one model, two tasks, AUC and gAUC
+    assert "Missing: the tables hold no calibration of this data set." in text
     assert "Missing: figures/forest.svg is not there." in text
     assert "2 could not be made" not in text
     assert "4 could not be made" in text  # two models on two tasks
@@ -155,7 +165,9 @@ def test_answer_when_it_wins_everywhere(make_results: Make) -> None:
     results = make_results(**SMALL, models=models)
     read = read_results(with_verdicts(results, {"single_task": "better", "ple": "better"}))
     text = " ".join(answers.summary(read))
-    assert "compared with 2 other models on 2 tasks of 1 data set: of 4 comparisons" in text
+    assert text.startswith(
+        "Yes: of 4 comparisons by test AUC (2 other models, 2 tasks of 1 data set"
+    )
     assert "significantly better in 4" in text
     assert "On 1 of 1 data set STEM is significantly better than every other model" in text
     assert "like and love of MovieLens-100K" in text
@@ -216,3 +228,62 @@ def test_answer_when_nothing_was_compared(make_results: Make) -> None:
     assert answers.summary(read_results(results)) == [
         "Nothing can be said yet: no comparison could be made (2 of 4 cells)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "word"),
+    [
+        ({"single_task": "better", "ple": "better"}, "Yes"),
+        ({"single_task": "better"}, "In part"),
+        ({"single_task": "better", "ple": "worse"}, "Mixed"),
+        ({"ple": "worse"}, "No"),
+        ({"ple": "equivalent"}, "Not shown"),
+    ],
+)
+def test_answer_begins_with_a_word_for_it(
+    make_results: Make, verdicts: dict[str, str], word: str
+) -> None:
+    results = make_results(**SMALL, models=("single_task", "ple", "stem"))
+    read = read_results(with_verdicts(results, verdicts))
+    assert answers.summary(read)[0].startswith(f"{word}: of 4 comparisons by test AUC")
+    assert "each of 2 other models" in answers.question(read)
+
+
+def test_answer_names_losses_on_the_same_tasks_together(make_results: Make) -> None:
+    datasets = {"movielens": ("like", "love"), "synthetic_null": ("click",)}
+    models = ("single_task", "ple", "mmoe", "stem")
+    results = make_results(datasets=datasets, seeds=(1, 2), models=models)
+    path = results / "tables" / "comparison.csv"
+    table = pd.read_csv(path).assign(verdict="inconclusive")
+    lost = (table["model_b"] != "mmoe") | (table["task"] == "love")
+    table.loc[lost, "verdict"] = "worse"
+    table.to_csv(path, index=False)
+    assert answers.summary(read_results(results))[2] == (
+        "STEM is significantly worse than Single-Task and PLE on like and love of MovieLens-100K; "
+        "than MMoE on love of MovieLens-100K; than Single-Task and PLE on click of "
+        "Synthetic (no conflict)."
+    )
+
+
+def test_question_without_rivals_or_with_one(make_results: Make, tmp_path: Path) -> None:
+    read = read_results(make_results(**SMALL, models=("stem",)))
+    assert answers.question(read) == "How good is STEM?"
+
+
+def test_sections_are_listed_as_they_stand(demo: str) -> None:
+    nav = demo[demo.index("<nav") : demo.index("</nav>")]
+    listed = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', nav)
+    found = re.findall(r'<section id="([^"]+)"[^>]*>\s*<h2', demo)
+    assert [key for key, _ in listed] == found
+    assert found == [
+        *("answer", "main", "comparison", "noise", "calibration", "curves", "cost"),
+        *("assumptions", "runs", "provenance", "cite"),
+    ]
+    assert dict(listed)["noise"] == "Seeds and variance"
+
+
+def test_provenance_names_code_and_machines_once(demo: str) -> None:
+    part = demo[demo.index('<section id="provenance"') :]
+    assert part.count('<th scope="row">75 runs</th>') == 1
+    assert "10.1609/aaai.v38i8.28749" in part
+    assert "@software{stembench," in part

@@ -19,8 +19,10 @@ import pytest
 
 from stembench.errors import StembenchError
 from stembench.report import latex, names
+from stembench.report.side_tables import write_side_tables
 from stembench.report.tables import escape, write_tables
 from tests.report.conftest import ranked
+from tests.report.full import complete
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 Make = Callable[..., Path]
@@ -215,7 +217,8 @@ def check_tex(text: str) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"not_ok": GAPS, "passed_by": "stem"}, STRANGE])
 def test_latex_is_well_formed(make_results: Make, options: dict[str, object]) -> None:
-    for path in write_tables(make_results(**options)):
+    results = complete(make_results(**options))
+    for path in [*write_tables(results), *write_side_tables(results)]:
         if path.suffix == ".tex":
             check_tex(path.read_text(encoding="utf-8"))
 
@@ -223,12 +226,13 @@ def test_latex_is_well_formed(make_results: Make, options: dict[str, object]) ->
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 @pytest.mark.parametrize("options", [{}, {"not_ok": GAPS, "passed_by": "stem"}, STRANGE])
 def test_latex_compiles(make_results: Make, tmp_path: Path, options: dict[str, object]) -> None:
-    write_tables(make_results(**options))
+    results = complete(make_results(**options))
+    names = [p.name for p in [*write_tables(results), *write_side_tables(results)]]
+    inputs = "".join(f"\\input{{results/demo/tables/{n}}}\n" for n in names if n.endswith(".tex"))
     document = tmp_path / "document.tex"
     document.write_text(
         "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
-        "\\input{results/demo/tables/main.tex}\n\\input{results/demo/tables/comparison.tex}\n"
-        "\\end{document}\n"
+        f"{inputs}\\end{{document}}\n"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", document.name]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -263,3 +267,21 @@ def test_a_table_that_is_damaged(make_results: Make) -> None:
     (results / "tables" / "inputs.json").write_text("{")
     with pytest.raises(StembenchError, match=r"inputs\.json cannot be read"):
         write_tables(results)
+
+
+def test_cost_and_calibration_name_what_is_missing(make_results: Make) -> None:
+    results = complete(make_results(not_ok=GAPS))
+    written = {p.name: p.read_text(encoding="utf-8") for p in write_side_tables(results)}
+    assert list(written) == ["cost.md", "cost.tex", "calibration.md", "calibration.tex"]
+    # MMoE has no run on the second data set: a row of its own says so.
+    cost = written["cost.md"].split("## ")[2].splitlines()
+    assert "| MMoE | 0 | missing |" in "\n".join(cost)
+    assert sum(line.startswith("| ") for line in cost) == 2 + 5
+    table = pd.read_csv(results / "tables/calibration.csv", dtype={"bin": str})
+    row = table.query(
+        "dataset == 'movielens' and task == 'like' and model == 'ple' and bin == 'all'"
+    )
+    line = next(x for x in written["calibration.md"].split("## ")[3].splitlines() if "| PLE |" in x)
+    assert f"{row['gap'].iloc[0]:.4f}" == line.split("|")[3].strip()
+    assert "missing & missing" in written["calibration.tex"]
+    assert "cells" in written["cost.tex"].split("% ")[3]

@@ -31,8 +31,8 @@ TUNED_FILES = (
     if TUNED
     else []
 )
-# Figures of what the runs' diagnostics hold; see src/stembench/report/diagnostics.py.
-FIGURES = ["forest", "learning_curves"]
+# The last are of what the runs' diagnostics hold; see src/stembench/report/diagnostics.py.
+FIGURES = ["forest", "learning_curves", "seeds", "variance", "calibration", "cost"]
 if any(run.spec["train"]["diagnostics"] for run in RUNS.values()):
     FIGURES += ["gates", "cosines", "abundance"]
 if PARAMS.designs_of(SUITE):

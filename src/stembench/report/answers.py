@@ -20,6 +20,29 @@ _OPENINGS = {
 }
 
 
+def question(results: Results) -> str:
+    """What the suite asks."""
+    name, rows = names.model(results.reference), _rows(results)
+    others = unique(row.model_b for row in rows)
+    if not others:
+        return f"How good is {name}?"
+    rivals = names.model(others[0]) if len(others) == 1 else f"each of {len(others)} other models"
+    return (
+        f"Does {name} rank the items a user responds to above the others (test AUC) better than "
+        f"{rivals}, beyond what seeds and users alone would give?"
+    )
+
+
+def _verdict(rows: list[Any]) -> str:
+    """The answer in a word or two."""
+    found = {row.verdict for row in rows}
+    if found == {"better"}:
+        return "Yes"
+    if "better" in found:
+        return "Mixed" if "worse" in found else "In part"
+    return "No" if "worse" in found else "Not shown"
+
+
 def _named(items: list[str]) -> str:
     if len(items) <= _NAMED:
         return joined(items)
@@ -74,13 +97,18 @@ def _losses(results: Results, rows: list[Any]) -> str:
     for row in rows:
         if row.verdict == "worse":
             losses.setdefault((row.dataset, row.model_b), []).append(names.task(row.task))
-    if losses:
-        places = [
-            f"{names.model(model)} on {joined(tasks)} of {names.dataset(dataset)}"
-            for (dataset, model), tasks in losses.items()
-        ]
-        return f"{name} is significantly worse than {_named(places)}."
-    return f"In no comparison is {name} significantly worse."
+    if not losses:
+        return f"In no comparison is {name} significantly worse."
+    # Models that are better on the same tasks of a data set share a clause.
+    clauses: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (dataset, model), tasks in losses.items():
+        clauses.setdefault((dataset, tuple(tasks)), []).append(names.model(model))
+    places = [
+        f"{_named(models)} on {joined(list(tasks))} of {names.dataset(dataset)}"
+        for (dataset, tasks), models in clauses.items()
+    ]
+    shown = places if len(places) <= _NAMED else [*places[:_NAMED], "others (see the table)"]
+    return f"{name} is significantly worse than {'; than '.join(shown)}."
 
 
 def _caveat(results: Results) -> str:
@@ -116,10 +144,10 @@ def summary(results: Results) -> list[str]:
     others = unique(row.model_b for row in rows)
     n_tasks = len({(row.dataset, row.task) for row in rows})
     sentences = [
-        f"By test AUC over {plural(len(results.inputs['seeds']), 'seed')}, {name} is compared with "
-        f"{plural(len(others), 'other model')} on {plural(n_tasks, 'task')} of "
-        f"{plural(len({row.dataset for row in rows}), 'data set')}: of "
-        f"{plural(len(rows), 'comparison')} it is {_tallies(results, rows)}.",
+        f"{_verdict(rows)}: of {plural(len(rows), 'comparison')} by test AUC "
+        f"({plural(len(others), 'other model')}, {plural(n_tasks, 'task')} of "
+        f"{plural(len({row.dataset for row in rows}), 'data set')}, "
+        f"{plural(len(results.inputs['seeds']), 'seed')}), {name} is {_tallies(results, rows)}.",
         _wins(results, rows),
         _losses(results, rows),
     ]

@@ -146,7 +146,7 @@ def _forest_panel(axes: Axes, results: Results, rows: list[Any], labels: bool) -
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [names.model(r.model_b) if labels else "" for r in rows])
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(signed))
     axes.grid(axis="x", color="#E3E3E3", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -251,7 +251,8 @@ def model_styles(models: list[str], reference: str) -> dict[str, dict[str, Any]]
     """Colour and dashes of each model's line."""
     others = [model for model in models if model != reference]
     styles: dict[str, dict[str, Any]] = {
-        model: {"color": COLOURS[i % 7], "linestyle": _DASHES[i % 7], "linewidth": 1.7}
+        # Another dash in every round of colours, so that no two of 49 models look the same.
+        model: {"color": COLOURS[i % 7], "linestyle": _DASHES[(i + i // 7) % 7], "linewidth": 1.7}
         for i, model in enumerate(others)
     }
     styles[reference] = {"color": REFERENCE, "linestyle": "-", "linewidth": 2.1}
@@ -328,7 +329,7 @@ def factor_effects(results: Results) -> Figure:
 
 
 def write_figures(results: Path) -> list[Path]:
-    """Write forest, learning_curves and, with a factor design, factors into `results`/figures.
+    """Write the figures of the main tables and, with a factor design, factors, into figures/.
 
     results: results/<suite>. Learning curves are read from runs/<dataset>/<model>/<seed>/
     history.csv; what is missing is shown as missing. Returns the paths, SVG and PNG. Raises

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +10,28 @@ from markupsafe import Markup, escape
 
 from stembench.report import (
     answers,
+    assumptions,
     card,
     comparable,
     content,
+    cost,
     diagnostics,
     evidence,
     factors,
     names,
     protocol,
+    reliability,
+    run_details,
+    seeds,
     selection,
+    sources,
     tables,
     verdicts,
 )
 from stembench.report.content import DECIMALS, Block, Cell, number
-from stembench.report.inputs import Results, read_results, records, write_text
+from stembench.report.inputs import Results, read_results, write_text
 from stembench.report.pages import render
+from stembench.report.pictures import Figure, figure
 
 #: Symbol and spoken words of a mark.
 MARKS = {
@@ -36,60 +41,23 @@ MARKS = {
     "above": ("↑", "significantly above the reference"),
     "equivalent": ("≈", "equivalent to the reference"),
 }
-_COST = (
-    ("parameters_embedding", "embedding parameters", 0),
-    ("parameters_dense", "dense parameters", 0),
-    ("fit_s", "fit, s", 1),
-    ("total_s", "total, s", 1),
-    ("samples_per_s", "samples / s", 0),
-    ("epochs_run", "epochs", 1),
-    ("best_epoch", "best epoch", 1),
-    ("peak_memory_mb", "peak memory, MB", 0),
-)
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A picture of the report; svg is None where the file is not there."""
-
-    key: str
-    title: str
-    label: str
-    caption: str
-    svg: Markup | None
-
-
-def inline_svg(text: str, prefix: str) -> Markup:
-    """An SVG file as an element of an HTML page; `prefix` keeps ids of several pictures apart.
-
-    For files that this project has drawn: the text is trusted.
-    """
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\b(id=")', rf"\g<1>{prefix}-", text)
-    text = re.sub(r'((?:xlink:)?href="|url\()#', rf"\g<1>#{prefix}-", text)
-    text = re.sub(r"\n\s*", "\n", text)
-    # The element scales with the page; its viewBox keeps the proportions.
-    head, rest = text.split(">", 1)
-    head = re.sub(r'\s(?:width|height)="[^"]*"', "", head)
-    return Markup(f'{head} aria-hidden="true" focusable="false">{rest}')
-
-
-def _figure(results: Results, key: str, title: str, label: str, caption: str) -> Figure:
-    path = results.root / "figures" / f"{key}.svg"
-    try:
-        svg = inline_svg(path.read_text(encoding="utf-8"), key)
-    except (OSError, ValueError):
-        svg = None
-    return Figure(key, title, label, caption, svg)
+def toc(body: str) -> list[tuple[str, str]]:
+    """(id, title) of the sections of a page that have an h2, by data-nav where the h2 is long."""
+    found = re.findall(r'<section id="([^"]+)"([^>]*)>\s*<h2[^>]*>(.*?)</h2>', str(body), re.DOTALL)
+    short = [re.search(r'data-nav="([^"]*)"', attributes) for _, attributes, _ in found]
+    return [
+        (id_, Markup(nav[1] if nav else title).striptags())
+        for (id_, _, title), nav in zip(found, short, strict=True)
+    ]
 
 
 def _figures(results: Results) -> list[Figure]:
     reference, margin = names.model(results.reference), f"{results.margin:g}"
     words = " ".join(answers.summary(results)[:3])
     return [
-        _figure(
+        figure(
             results,
             "forest",
             "Differences with their uncertainty",
@@ -100,7 +68,7 @@ def _figures(results: Results) -> list[Figure]:
             "Colour and marker show the verdict after adjustment; the scale differs between data "
             "sets.",
         ),
-        _figure(
+        figure(
             results,
             "learning_curves",
             "Learning curves",
@@ -112,7 +80,7 @@ def _figures(results: Results) -> list[Figure]:
 
 
 def _factors_figure(results: Results) -> Figure:
-    return _figure(
+    return figure(
         results,
         "factors",
         "Factor analysis",
@@ -128,7 +96,7 @@ def _comparable(results: Results) -> tuple[dict[str, Any] | None, list[Figure]]:
     titles = ("Transfer on comparable samples", "Other definitions of comparable samples")
     figures = (
         [
-            _figure(results, key, title, f"{title}: {caption}", caption)
+            figure(results, key, title, f"{title}: {caption}", caption)
             for title, (key, caption) in zip(titles, found["figures"], strict=True)
         ]
         if found
@@ -142,7 +110,7 @@ def _diagnostics(results: Results) -> dict[str, Any] | None:
     if not len(results.diagnostics):
         return None
     figures = [
-        _figure(results, key, title, f"{title}: {caption}", caption)
+        figure(results, key, title, f"{title}: {caption}", caption)
         for key, (title, caption) in diagnostics.CAPTIONS.items()
     ]
     return {"figures": figures, "header": diagnostics.HEADER, "rows": diagnostics.rows(results)}
@@ -184,7 +152,10 @@ def _block(block: Block) -> dict[str, Any]:
             )
             for metric in block.metrics
         ],
-        "rows": [(row.name, [_cell(cell) for cell in row.cells]) for row in block.rows],
+        "rows": [
+            (row.name, run_details.anchor(block.dataset, row.model), [_cell(c) for c in row.cells])
+            for row in block.rows
+        ],
         "oracle": None
         if block.oracle is None
         else [number(v, DECIMALS[m]) for v, m in zip(block.oracle, metrics, strict=True)],
@@ -212,17 +183,34 @@ def _unbiased(results: Results, dataset: str) -> dict[str, Any]:
     }
 
 
-def _cost(results: Results) -> list[list[str]]:
-    rows = []
-    for row in records(results.cost):
-        values = [getattr(row, name) for name, *_ in _COST]
-        shown = [
-            f"{value:,.{decimals}f}" if math.isfinite(value) else "n/a"
-            for value, (_, _, decimals) in zip(values, _COST, strict=True)
-        ]
-        seeds = int(row.n_seeds) if math.isfinite(row.n_seeds) else 0
-        rows.append([names.dataset(row.dataset), names.model(row.model), str(seeds), *shown])
-    return rows
+def _calibration(results: Results) -> dict[str, Any]:
+    """Reliability diagram, and the table of each data set that the tables hold any of."""
+    caption = reliability.CAPTION
+    drawn = figure(results, "calibration", "Calibration", f"Reliability: {caption}", caption)
+    known = set(results.calibration["dataset"])
+    shown = {
+        dataset: {
+            "header": reliability.header(results, dataset),
+            "rows": reliability.rows(results, dataset),
+        }
+        if dataset in known
+        else None
+        for dataset in results.datasets
+    }
+    return {"figure": drawn, "note": reliability.NOTE, "tables": shown}
+
+
+def _cost(results: Results) -> dict[str, Any]:
+    label = f"Cost against quality: {cost.CAPTION}"
+    drawn = figure(results, "cost", "Cost against quality", label, cost.CAPTION)
+    return {"figure": drawn, "note": cost.NOTE, "header": cost.HEADER, "rows": cost.rows(results)}
+
+
+def _noise(results: Results) -> list[Figure]:
+    return [
+        figure(results, key, title, f"{title}: {caption}", caption)
+        for key, (title, caption) in seeds.CAPTIONS.items()
+    ]
 
 
 def _cards(results: Results) -> list[dict[str, Any]]:
@@ -279,6 +267,7 @@ def _context(results: Results) -> dict[str, Any]:
         "cells": content.cells_line(results),
         "warnings": content.warning_lines(results),
         "missing": content.missing_lines(results),
+        "question": answers.question(results),
         "summary": answers.summary(results),
         "legend": tables.legend(results),
         "seeds": content.seeds_line(results),
@@ -304,8 +293,14 @@ def _context(results: Results) -> dict[str, Any]:
         "selection_header": selection.header(),
         "diagnostics": _diagnostics(results),
         "verdicts": verdicts.section(results),
-        "cost_header": ["Data set", "Model", "seeds", *(title for _, title, _ in _COST)],
+        "noise": _noise(results),
+        "calibration": _calibration(results),
         "cost": _cost(results),
+        "assumptions": assumptions.lines(results),
+        "runs": run_details.section(results),
+        "sources": {"header": sources.HEADER, "rows": sources.rows(results)},
+        "citations": sources.CITATIONS,
+        "toc": toc,
         "splits": _splits(results),
         "inputs_sha256": str(results.inputs["inputs_sha256"]),
         "provenance": _code(content.provenance_line(results)),

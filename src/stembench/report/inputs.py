@@ -45,6 +45,7 @@ _OPTIONAL: dict[str, tuple[str, str]] = {
         "n_seeds delta ci_lo ci_hi p_adj",
     ),
     "diagnostics": ("dataset model quantity task source", "n_seeds mean sd"),
+    "calibration": ("dataset task model bin", "n_seeds n_rows predicted observed sd_observed gap"),
 }
 _KEYS = (
     "suite command complete n_cells n_ok not_ok inputs_sha256 splits seeds reference alpha margin"
@@ -70,6 +71,7 @@ class Results:
     selection: pd.DataFrame
     selection_comparison: pd.DataFrame
     diagnostics: pd.DataFrame
+    calibration: pd.DataFrame
 
     @property
     def suite(self) -> str:
@@ -104,6 +106,15 @@ class Results:
     def main_comparison(self) -> pd.DataFrame:
         """Reference against every other model of the suite: AUC over all test rows."""
         return self.comparison_on("all")
+
+    @cached_property
+    def run_values(self) -> dict[tuple[str, str, str], dict[tuple[str, str], float]]:
+        """Test metrics by run: (data set, model, seed) -> (task, metric) -> value."""
+        found: dict[tuple[str, str, str], dict[tuple[str, str], float]] = {}
+        for row in records(self.runs[self.runs["part"] == "test"]):
+            mine = found.setdefault((row.dataset, row.model, row.seed), {})
+            mine[row.task, row.metric] = row.value
+        return found
 
     def has_unbiased(self, dataset: str) -> bool:
         """Whether a data set was also evaluated on randomly exposed items."""

@@ -173,7 +173,7 @@ def main(results: Results, legend: list[str]) -> str:
         (
             "calibration",
             ["logloss", "calibration"],
-            ["Calibration is predicted / observed positives: 1 is best. Not tested.", *legend[-2:]],
+            ["Calibration is predicted / observed positives: 1 is best. Tests: evidence.csv.", *legend[-2:]],
         ),
     ):
         what = " and ".join(escape(names.metric(metric)) for metric in metrics)
@@ -250,4 +250,31 @@ def factors_tables(results: Results) -> str:
                     wide=True,
                 )
             )
+    return "\n\n".join(parts) + "\n"
+
+
+def plain(
+    results: Results,
+    kind: str,
+    what: str,
+    tables: dict[str, tuple[list[str], list[list[str]]]],
+    notes: list[str],
+) -> str:
+    """Tables of text without marks: (header, rows) by data set; the first column is set left.
+
+    kind: end of the label; what: of the caption; a data set without rows is said to be missing.
+    """
+    parts = [_header(results), *_alerts(results)]
+    for dataset, (header, rows) in tables.items():
+        body = [_line([escape(row[0]), *map(_signed, row[1:])]) for row in rows]
+        tabular = _tabular("l" + "r" * (len(header) - 1), [_line(list(map(escape, header)))], body)
+        parts.append(
+            _table(
+                f"tab:{results.suite}-{dataset}-{kind}".replace("_", "-"),
+                f"{escape(what)}: {_about(results, dataset)}.",
+                tabular if rows else ["missing: no run of this data set counts."],
+                [*map(escape, notes), *_source(results, dataset)],
+                wide=len(header) > 6,
+            )
+        )
     return "\n\n".join(parts) + "\n"

@@ -144,3 +144,41 @@ def critical_difference(ranked: Sequence[tuple[str, float]], width: float, label
         room = right - x(rank) > 6 * len(text)  # to whichever side has it
         body.append(_text(x(rank) + (4 if room else -4), at, text, "start" if room else "end"))
     return _svg(y + _ROW * len(order), label, body)
+
+
+def lines(
+    series: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    marks: Sequence[float | None],
+    label: str,
+    height: float = 96.0,
+) -> Markup:
+    """Thin lines, (name, [(x, y)]) each and none empty, with a dot where x is the line's mark.
+
+    Two thirds as wide as the other charts; the axes are told by their ends alone.
+    """
+    xs = [x for _, points in series for x, _ in points]
+    ys = [y for _, points in series for _, y in points]
+    width, left, top, low = WIDTH * 2 / 3, 40.0, 8.0, height - 16
+    span_x, span_y = (max(xs) - min(xs)) or 1.0, (max(ys) - min(ys)) or 1e-3
+
+    def at(x: float, y: float) -> tuple[str, str]:
+        across = left + (width - left - 8) * (x - min(xs)) / span_x
+        return f"{across:.1f}", f"{low - (low - top) * (y - min(ys)) / span_y:.1f}"
+
+    body = [
+        f'<path d="M{left:g} {top:g}V{low:g}H{width - 8:g}" class="axis none"/>',
+        _text(left - 4, top + 6, f"{max(ys):.3f}", "end", "small"),
+        _text(left - 4, low, f"{min(ys):.3f}", "end", "small"),
+        _text(left, height - 3, f"{min(xs):g}", "middle", "small"),
+        _text(width - 8, height - 3, f"{max(xs):g}", "middle", "small"),
+    ]
+    for (name, points), mark in zip(series, marks, strict=True):
+        told = f"<title>{escape(name)}</title>"
+        path = " ".join(",".join(at(x, y)) for x, y in points)
+        body.append(f'<polyline points="{path}" class="curve">{told}</polyline>')
+        for x, y in points:
+            if x == mark:
+                cx, cy = at(x, y)
+                body.append(f'<circle cx="{cx}" cy="{cy}" r="2.6" class="s0">{told}</circle>')
+    head = f'<svg class="plot small-plot" viewBox="0 0 {width:g} {height:g}" role="img"'
+    return Markup(f'{head} aria-label="{escape(label)}">{"".join(body)}</svg>')

@@ -82,7 +82,8 @@ def _alerts(results: Results) -> list[str]:
     return [part for line in lines for part in (line, "")]
 
 
-def _footer(results: Results) -> list[str]:
+def footer(results: Results) -> list[str]:
+    """Cells, those that are missing, and the command: the end of every Markdown table."""
     lines = [content.cells_line(results), ""]
     missing = content.missing_lines(results)
     if missing:
@@ -110,7 +111,7 @@ def main_markdown(results: Results) -> str:
     lines += [
         "## Log loss and calibration",
         "",
-        "Calibration is predicted / observed positives: 1 is best. Not tested.",
+        "Calibration is predicted / observed positives: 1 is best. Tests: evidence.csv.",
         "",
     ]
     for dataset in results.datasets:
@@ -121,7 +122,7 @@ def main_markdown(results: Results) -> str:
         cells = [[escape(cell) for cell in row] for row in searches]
         lines += ["## Searches", "", *grid(protocol.HEADER, cells, text=(0, 1, 6)), ""]
     lines += _selection(results)
-    return "\n".join([*lines, "## Source", "", *_footer(results)]) + "\n"
+    return "\n".join([*lines, "## Source", "", *footer(results)]) + "\n"
 
 
 def _selection(results: Results) -> list[str]:
@@ -213,14 +214,14 @@ def comparison_markdown(results: Results) -> str:
             lines += [content.unbiased_line(results, dataset), ""]
             cells = [[escape(task), escape(other), *c, verdict] for task, other, c, verdict in rows]
             lines += [*grid(header, cells, text=(0, 1, len(header) - 1)), ""]
-    return "\n".join([*lines, "## Source", "", *_footer(results)]) + "\n"
+    return "\n".join([*lines, "## Source", "", *footer(results)]) + "\n"
 
 
 def factors_markdown(results: Results) -> str:
     """tables/factors.md: main effects and interactions of each design."""
     lines = [f"# Suite {escape(results.suite)}: factor analysis", "", *_alerts(results)]
     if not len(results.factors):
-        return "\n".join([*lines, factors.NOTHING, "", *_footer(results)]) + "\n"
+        return "\n".join([*lines, factors.NOTHING, "", *footer(results)]) + "\n"
     lines += [escape(factors.note(results)), "", escape(protocol.line(results)), ""]
     for dataset in results.datasets:
         lines += _title(results, dataset)
@@ -231,7 +232,7 @@ def factors_markdown(results: Results) -> str:
     lines += ["## Contrasts", ""]
     for design in unique(results.factors["design"]):
         lines += [f"- {escape(design)}: {escape(f)}" for f in factors.formulas(results, design)]
-    return "\n".join([*lines, "", "## Source", "", *_footer(results)]) + "\n"
+    return "\n".join([*lines, "", "## Source", "", *footer(results)]) + "\n"
 
 
 def write_tables(results: Path) -> list[Path]:
