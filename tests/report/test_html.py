@@ -277,7 +277,7 @@ def test_sections_are_listed_as_they_stand(demo: str) -> None:
     assert [key for key, _ in listed] == found
     assert found == [
         *("answer", "main", "comparison", "noise", "calibration", "curves", "cost"),
-        *("assumptions", "runs", "provenance", "cite"),
+        *("evidence", "assumptions", "runs", "provenance", "cite", "validation"),
     ]
     assert dict(listed)["noise"] == "Seeds and variance"
 
