@@ -49,7 +49,7 @@ ALLOWED = {
     "published": {"errors", "params", "params_errors"},
     "verdicts": {"errors", "pairs", "published", "runs", "stats"},
     "verdicts_text": {"tables", "verdicts"},
-    "verify": {"errors", "provenance", "report.tables"},
+    "verify": {"errors", "provenance", "report.side_tables", "report.tables"},
     "verify_retrain": {"cell", "errors", "provenance", "verify"},
     "diff": {"errors", "stats"},
     "diff_text": {"diff", "tables"},

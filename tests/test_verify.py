@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from stembench import cli, params, verify, verify_retrain
@@ -86,7 +87,7 @@ def bad(findings) -> list[tuple[str, str]]:
 
 def test_untouched_results_verify_and_are_not_written_to(project: Path, capsys) -> None:
     before = tree(project)
-    cli.cli_checks.verify("tiny", None, 3, True, 1e-3, Path("data/splits"))
+    cli.cli_checks.verify("tiny", None, 3, True, None, Path("data/splits"))
     assert tree(project) == before
     out = capsys.readouterr().out
     assert "run files  4 of 4 ok" in out
@@ -152,10 +153,10 @@ def test_the_command_lists_what_does_not_match(project: Path) -> None:
     path = results(project) / "runs" / CELL / "history.csv"
     path.write_text(path.read_text() + "\n")
     with pytest.raises(StembenchError, match=rf"do not match: {CELL} \(run files\)"):
-        cli.cli_checks.verify("tiny", None, None, False, 1e-3, Path("data/splits"))
+        cli.cli_checks.verify("tiny", None, None, False, None, Path("data/splits"))
 
 
-def retrained(project: Path, tolerance: float = 1e-3):
+def retrained(project: Path, tolerance: float | None = 1e-3):
     found = list(verify_retrain.retrain(results(project), project / "data/splits", CELL, tolerance))
     return {f.check: f for f in found}
 
@@ -184,7 +185,7 @@ def test_on_another_platform_the_auc_must_agree_within_the_tolerance(project: Pa
     found = retrained(project)["training"]
     assert found.status == "ok"
     assert "another platform (cpu, torch)" in found.note
-    assert "allowed AUC 0.001" in found.note
+    assert "allowed AUC: task_0 0.001, task_1 0.001" in found.note
 
     def shift(run):
         run["metrics"]["test"]["task_0"]["auc"] += 0.002
@@ -192,6 +193,17 @@ def test_on_another_platform_the_auc_must_agree_within_the_tolerance(project: Pa
     edit(project, shift)
     assert retrained(project)["training"].status == "MISMATCH"
     assert retrained(project, tolerance=0.003)["training"].status == "ok"
+
+
+def test_the_default_tolerance_is_that_of_two_seeds(project: Path) -> None:
+    table = pd.read_csv(results(project) / "tables/runs.csv")
+    mine = table.query("model == 'stem' and part == 'test' and metric == 'auc'")
+    for task in ("task_0", "task_1"):
+        a, b = mine[mine["task"] == task]["value"]
+        # t with one degree of freedom at .995 is 63.66; the SD of two values is |a - b| / sqrt 2.
+        expected = max(1e-3, 63.656741 * abs(a - b))
+        assert verify_retrain.allowed(results(project), CELL, task) == pytest.approx(expected)
+    assert verify_retrain.allowed(results(project), CELL, "no such task") == 1e-3
 
 
 def test_other_code_and_lock_are_named(project: Path) -> None:
@@ -229,7 +241,7 @@ def test_a_folder_without_runs_is_checked_as_far_as_its_tables_go(project: Path,
     folder = project / "downloaded"
     shutil.copytree(results(project) / "tables", folder / "tables")
     shutil.copy(results(project) / "metrics.json", folder)
-    cli.cli_checks.verify(str(folder), None, None, True, 1e-3, Path("data/splits"))
+    cli.cli_checks.verify(str(folder), None, None, True, None, Path("data/splits"))
     out = capsys.readouterr().out
     assert "records    4 of 4 ok" in out
     assert "tables     6 of 6 ok" in out
@@ -237,7 +249,7 @@ def test_a_folder_without_runs_is_checked_as_far_as_its_tables_go(project: Path,
     main = folder / "tables/main.md"
     main.write_text(main.read_text().replace("STEM", "ME", 1))
     with pytest.raises(StembenchError, match=r"1 do not match: main\.md \(tables\)"):
-        cli.cli_checks.verify(str(folder), None, None, True, 1e-3, Path("data/splits"))
+        cli.cli_checks.verify(str(folder), None, None, True, None, Path("data/splits"))
 
 
 def test_other_or_absent_splits_are_told(project: Path) -> None:

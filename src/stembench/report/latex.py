@@ -173,7 +173,10 @@ def main(results: Results, legend: list[str]) -> str:
         (
             "calibration",
             ["logloss", "calibration"],
-            ["Calibration is predicted / observed positives: 1 is best. Tests: evidence.csv.", *legend[-2:]],
+            [
+                "Calibration is predicted / observed positives: 1 is best. Tests: evidence.csv.",
+                *legend[-2:],
+            ],
         ),
     ):
         what = " and ".join(escape(names.metric(metric)) for metric in metrics)
