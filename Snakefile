@@ -8,8 +8,8 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/tune.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/compare.smk"
-include: "workflow/rules/verdicts.smk"
 include: "workflow/rules/comparable.smk"
+include: "workflow/rules/verdicts.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -61,6 +61,15 @@ class Measured:
     def __init__(self, results: Path, groups: list[Group], alpha: float) -> None:
         self.suite, self.alpha = results.name, alpha
         self.groups = {group.dataset: group for group in groups}
+        # A run may be found damaged only when it is measured: the tables tell which count.
+        counted = {
+            (row["dataset"], row["model"], str(row["seed"]))
+            for row in _read(results, "cells").to_dict("records")
+            if row["status"] == "ok"
+        }
+        for cell in (cell for group in groups for cell in group.cells):
+            if cell.status == "ok" and (cell.dataset, cell.model, str(cell.seed)) not in counted:
+                cell.status = "damaged"
         self.metrics = _read(results, "metrics")
         self.comparison = _read(results, "comparison")
         absent = not (results / "tables" / "comparable.csv").exists()

@@ -23,11 +23,12 @@ from typing import Any, Literal
 
 from stembench.errors import StembenchError
 from stembench.provenance import PACKAGE, sha256_file
+from stembench.report.side_tables import write_side_tables
 from stembench.report.tables import write_tables
 
 Status = Literal["ok", "MISMATCH", "not verified"]
 #: A table that a suite may have -> the command that makes it, beside `compare`, in this order.
-FURTHER = {"evidence.csv": "evidence", "comparable.csv": "comparable", "verdicts.csv": "verdicts"}
+FURTHER = {"comparable.csv": "comparable", "verdicts.csv": "verdicts"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def records(results: Path) -> Iterator[Finding]:
     digest = hashlib.sha256(json.dumps(sorted(runs.items())).encode()).hexdigest()
     yield _finding("records", "inputs.json", digest == inputs["inputs_sha256"],
                    "inputs_sha256 is not the hash of the runs listed there")  # fmt: skip
-    cells = _rows(results / "tables" / "cells.csv")
+    cells = rows_of(results / "tables" / "cells.csv")
     listed = {
         f"{c['dataset']}/{c['model']}/{c['seed']}": c["run_sha256"]
         for c in cells
@@ -72,14 +73,14 @@ def records(results: Path) -> Iterator[Finding]:
     yield _finding("records", "cells.csv", listed == runs,
                    "its runs are not those of inputs.json")  # fmt: skip
     values: dict[tuple[str, ...], list[float]] = {}
-    for row in _rows(results / "tables" / "runs.csv"):
+    for row in rows_of(results / "tables" / "runs.csv"):
         prefix = {"test": "", "unbiased": "unbiased_"}.get(row["part"])
         if prefix is not None and row["value"]:
             key = row["dataset"], row["task"], prefix + row["metric"], row["model"]
             values.setdefault(key, []).append(float(row["value"]))
     wrong: list[str] = []
     means: dict[str, dict[str, dict[str, float]]] = {}
-    for row in _rows(results / "tables" / "metrics.csv"):
+    for row in rows_of(results / "tables" / "metrics.csv"):
         key = row["dataset"], row["task"], row["metric"], row["model"]
         found = values.get(key, [])
         expected = [statistics.fmean(found) if found else math.nan,
@@ -171,6 +172,7 @@ def rendered(results: Path) -> Iterator[Finding]:
         for path in copied:
             (again / "tables" / path.name).write_bytes(path.read_bytes())
         write_tables(again)
+        write_side_tables(again)
         made = {p.name for p in (again / "tables").iterdir()} - {p.name for p in copied}
         for each in sorted(made):
             yield _same(results / "tables" / each, again / "tables" / each)
@@ -205,7 +207,8 @@ def _command(root: Path, arguments: list[str]) -> str:
     return "" if done.returncode == 0 else (lines[-1] if lines else f"exit {done.returncode}")
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Rows of a table as text; raises StembenchError where it cannot be read."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from stembench import cell as training
 from stembench import provenance
 from stembench.errors import StembenchError
-from stembench.verify import Finding, read_inputs
+from stembench.verify import Finding, read_inputs, rows_of
 
-#: Largest |difference| of a test AUC where the platform differs. Float32 sums are then taken in
-#: another order, and training carries the last bits on, so that logits differ; what must stay is
-#: the AUC, up to the difference that `analysis.margin` calls too small to matter.
-TOLERANCE = 1e-3
+#: Least tolerance of a test AUC where the platform differs, the usual `analysis.margin`.
+LEAST = 1e-3
+#: Level of the interval that two seeds of a model differ by, which bounds it from above.
+LEVEL = 0.99
 #: What decides the order of float32 sums: key of run.json's environment.
 PLATFORM = ("cpu", "torch", "numpy", "threads", "device", "precision")
 
@@ -38,10 +41,34 @@ def draw(results: Path, seed: int, cell: str | None = None) -> str:
     return random.Random(seed).choice(there)
 
 
-def retrain(results: Path, splits: Path, cell: str, tolerance: float) -> Iterator[Finding]:
+def allowed(results: Path, cell: str, task: str) -> float:
+    """Tolerance of a test AUC on another platform: the difference of two seeds of the model.
+
+    Float32 sums are then taken in another order. Training carries the last bits on, and may choose
+    another epoch, so that at worst the run is like one of another seed: t sqrt(2) SD over seeds
+    at LEVEL, and no less than LEAST.
+    """
+    dataset, model, _ = cell.split("/")
+    values = [
+        float(row["value"])
+        for row in rows_of(results / "tables" / "runs.csv")
+        if (row["dataset"], row["model"], row["task"]) == (dataset, model, task)
+        and (row["part"], row["metric"]) == ("test", "auc")
+        and row["value"]
+    ]
+    if len(values) < 2:
+        return LEAST
+    t = float(student.ppf((1 + LEVEL) / 2, len(values) - 1))
+    return max(LEAST, t * math.sqrt(2) * statistics.stdev(values))
+
+
+def retrain(
+    results: Path, splits: Path, cell: str, tolerance: float | None = None
+) -> Iterator[Finding]:
     """Train the cell as its run.json says, in a temporary folder, and compare its test logits.
 
-    Bitwise where the platform is the same, else by each task's test AUC within the tolerance.
+    Bitwise where the platform is the same, else by each task's test AUC within the tolerance, that
+    of `allowed` if it is None.
     """
     folder = results / "runs" / cell
     try:
@@ -92,8 +119,13 @@ def retrain(results: Path, splits: Path, cell: str, tolerance: float) -> Iterato
         note = f"same platform, yet {measured}: bit for bit was expected"
         yield Finding("training", cell, "MISMATCH", note)
     else:
-        where = f"another platform ({', '.join(differs)}): {measured}; allowed AUC {tolerance:g}"
-        yield Finding("training", cell, "ok" if gap <= tolerance else "MISMATCH", where)
+        limits = {
+            task: allowed(results, cell, task) if tolerance is None else tolerance for task in gaps
+        }
+        told = ", ".join(f"{task} {limit:.3g}" for task, limit in limits.items())
+        where = f"another platform ({', '.join(differs)}): {measured}; allowed AUC: {told}"
+        good = all(gaps[task] <= limits[task] for task in gaps)
+        yield Finding("training", cell, "ok" if good else "MISMATCH", where)
 
 
 def fingerprints(run: dict[str, Any], cell: str) -> Iterator[Finding]:

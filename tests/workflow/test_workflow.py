@@ -150,7 +150,15 @@ def test_full_run_makes_cells_tables_report_and_tracking(project: Project) -> No
     assert set(project.cells()) == cells_of()
     assert project.inputs()["complete"]
     assert project.inputs()["n_ok"] == 8
-    tables = ("main.md", "main.tex", "comparison.csv", "evidence.csv", "across.csv", "power.csv")
+    tables = (
+        "main.md",
+        "main.tex",
+        "comparison.csv",
+        "evidence.csv",
+        "across.csv",
+        "power.csv",
+        "verdicts.md",
+    )
     for name in (*(f"tables/{table}" for table in tables), "report.html"):
         assert (project.results / name).stat().st_size > 0
     report = (project.results / "report.html").read_text()

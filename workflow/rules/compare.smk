@@ -46,12 +46,12 @@ onerror:
     shell(
         f"rm -f {OUT}/logs/compare.ok && "
         f"python -m stembench compare --partial --suite {SUITE.name} && "
-        f"python -m stembench verdicts --partial --suite {SUITE.name} && "
         + (
             f"python -m stembench comparable --partial --suite {SUITE.name} && "
             if COMPARABLE
             else ""
         )
-        + f"python -m stembench report --suite {SUITE.name} && "
+        + f"python -m stembench verdicts --partial --suite {SUITE.name} && "
+        f"python -m stembench report --suite {SUITE.name} && "
         f"python -m stembench track --suite {SUITE.name}"
     )

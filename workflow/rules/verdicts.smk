@@ -5,6 +5,7 @@
 rule verdicts:
     input:
         rules.compare.output,
+        COMPARABLE,
         published="workflow/published.yaml",
         sources=files(provenance.COMPARISON_SOURCES + provenance.VERDICT_SOURCES),
     output:
