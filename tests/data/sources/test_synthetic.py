@@ -299,3 +299,19 @@ def test_without_a_tilt_nothing_changes(tmp_path: Path) -> None:
 def test_half_a_tilt_is_refused(tmp_path: Path, options: dict) -> None:
     with pytest.raises(StembenchError, match="give both, tilt above 0, or none"):
         synthetic.generate(tmp_path, **OPTIONS, **options)
+
+
+def test_comparable_samples_are_not_where_synthetic_conflict_lies(tmp_path: Path) -> None:
+    """True conflict of a user: correlation of the true logits of its tasks over its rows."""
+    synthetic.generate(tmp_path, **OPTIONS | {"rows": 60_000})
+    table = synthetic.load(tmp_path).collect()
+    users = table["user_id"].to_numpy()
+    labels = table.select("click", "like").to_numpy()
+    rows = comparable.Rows(users, users)
+    found = comparable.assign(rows, labels, rows, "user", 5, 1.0).of
+    scores = logit(table.select("p_click", "p_like").to_numpy())
+    agreement = np.array([np.corrcoef(scores[users == u].T)[0, 1] for u in range(600)])
+    by_bucket = [agreement[np.unique(users[found == bucket])] for bucket in range(5)]
+    middle, rest = by_bucket[2].mean(), np.concatenate(by_bucket[:2] + by_bucket[3:]).mean()
+    assert abs(middle - rest) < 0.1 < agreement.std()
+    assert by_bucket[4].mean() < by_bucket[2].mean() - 0.1  # the like-heavy users disagree most
