@@ -85,7 +85,7 @@ class Project:
     def run(self, *command: str, ok: bool = True) -> str:
         done = subprocess.run(
             command, cwd=self.root, env=self.env, text=True, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900,
         )  # fmt: skip
         assert (done.returncode == 0) == ok, done.stdout[-4000:]
         return done.stdout
