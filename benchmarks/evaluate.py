@@ -12,9 +12,7 @@ Writes results/benchmarks/evaluate.csv and .md.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 
+from benchmarks.output import save
 from benchmarks.train import ours, random_rows, shape
 from stembench import provenance
 from stembench.allocator import keep_freed_memory
@@ -143,15 +142,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     table = measure(options.rows, options.rounds, options.batch_size, options.users_share)
-    options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "evaluate.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
     command = f"python -m benchmarks.evaluate --rows {options.rows}"
     text = markdown(table, command, f" {options.note}" if options.note else "")
-    (options.out / "evaluate.md").write_text(text)
-    sys.stdout.write(text)
+    save(options.out, "evaluate", table, text)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,7 @@ median of the ratios to `equal` in the same round, to results/benchmarks/objecti
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.output import save
 from stembench import objectives, params, provenance
 from stembench.data.schema import FIRST_ID, Field, Schema
 from stembench.optimizer import Optimizer
@@ -120,14 +119,7 @@ def main() -> None:
     lines += [
         f"| {r['objective']} | {r['ms_per_step']:.1f} | {r['times_equal']:.2f} |" for r in table
     ]
-    options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "objectives.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
-    text = "\n".join(lines) + "\n"
-    (options.out / "objectives.md").write_text(text)
-    sys.stdout.write(text)
+    save(options.out, "objectives", table, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,7 @@ the same rounds. Writes results/benchmarks/train.csv and .md.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from itertools import chain, repeat
@@ -28,6 +26,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import reference
+from benchmarks.output import save
 from stembench import objectives, params, precision, provenance
 from stembench.allocator import keep_freed_memory
 from stembench.data.batches import Batches, stream
@@ -186,15 +185,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     table = measure(options.models, options.rounds, options.batch_size)
-    options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "train.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
     command = f"python -m benchmarks.train --rounds {options.rounds} --threads {options.threads}"
     text = markdown(table, command, f" {options.note}" if options.note else "")
-    (options.out / "train.md").write_text(text)
-    sys.stdout.write(text)
+    save(options.out, "train", table, text)
 
 
 if __name__ == "__main__":

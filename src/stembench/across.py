@@ -5,13 +5,12 @@ The units are the data sets: tasks of one share its rows and are no blocks of th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stembench.runs import Group
+from stembench.runs import LOSSES, Group
 from stembench.stats import (
     critical_difference,
     iqm,
@@ -21,13 +20,6 @@ from stembench.stats import (
     seed_bootstrap,
 )
 
-#: What a metric is ranked by, larger is better; see `compare.LOSSES`.
-GOODNESS: dict[str, Callable[[float], float]] = {
-    "auc": lambda value: value,
-    "gauc": lambda value: value,
-    "logloss": lambda value: -value,
-    "calibration": lambda value: -abs(value - 1),
-}
 ACROSS = (
     *("metric", "model", "n_datasets", "n_seeds", "rank", "rank_lo", "rank_hi", "p_first"),
     *("prob_improve", "prob_lo", "prob_hi", "iqm_delta", "iqm_lo", "iqm_hi"),
@@ -67,7 +59,7 @@ def across(groups: list[Group], reference: str, baseline: str, alpha: float, dra
     if baseline not in models:
         remarks.append(f"no run of {baseline} on every data set: no difference to it")
     rows: Rows = []
-    for metric in GOODNESS:
+    for metric in LOSSES:
         scores = [x for g in usable if len(x := _scores(g, models, metric))]
         if not scores:
             continue
@@ -99,12 +91,15 @@ def _seeds(group: Group, models: list[str]) -> list[int]:
 
 
 def _scores(group: Group, models: list[str], metric: str) -> Floats:
-    """Goodness (T, M, S) on the seeds that all models have, of the tasks where it is defined."""
+    """Goodness (T, M, S), the negative of `runs.LOSSES`, where it is defined.
+
+    On the seeds that all models have.
+    """
     runs = {m: {cell.seed: cell for cell in group.sound(m)} for m in models}
-    good, seeds = GOODNESS[metric], _seeds(group, models)
+    loss, seeds = LOSSES[metric], _seeds(group, models)
     values: Floats = np.array(
         [
-            [[good(runs[m][s].metric("test", task, metric)) for s in seeds] for m in models]
+            [[-loss(runs[m][s].metric("test", task, metric)) for s in seeds] for m in models]
             for task in group.tasks
         ]
     )

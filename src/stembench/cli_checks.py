@@ -145,7 +145,8 @@ def diff(
     """Compare two suites or two commits' results: what moved, beyond noise or not."""
     from stembench.diff import COLUMNS, compare_sides, read_side
     from stembench.diff_text import render
-    from stembench.tables import write_csv, write_text
+    from stembench.provenance import write_text
+    from stembench.tables import write_csv
 
     old, new = read_side(a, RESULTS), read_side(b, RESULTS)
     rows = compare_sides(old, new, alpha)

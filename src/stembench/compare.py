@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,17 +22,9 @@ from stembench.errors import StembenchError
 from stembench.metrics import METRICS, evaluate_task
 from stembench.provenance import write_text
 from stembench.readings import Extras
-from stembench.runs import COST, Group, measure, number, read, require_complete
+from stembench.runs import COST, LOSSES, Group, measure, number, read, require_complete
 from stembench.stats import ADJUSTMENTS, FAMILIES, Families, t_test, tost, two_way
 
-#: Metrics by which models are ranked, by the mean over seeds of what is to be small. A model whose
-#: seeds miscalibrate to both sides is not well calibrated, so it is each seed's distance from 1.
-LOSSES: dict[str, Callable[[float], float]] = {
-    "auc": lambda value: -value,
-    "gauc": lambda value: -value,
-    "logloss": lambda value: value,
-    "calibration": lambda value: abs(value - 1),
-}
 #: The rows of metrics.csv on randomly exposed items: metric -> (part, the metric there).
 UNBIASED = {f"unbiased_{metric}": ("unbiased", metric) for metric in ("auc", "gauc")}
 COLUMNS: dict[str, tuple[str, ...]] = {

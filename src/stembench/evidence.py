@@ -16,6 +16,7 @@ from stembench.compare import verdict
 from stembench.pairs import Pair, pairs
 from stembench.power import COLUMNS as POWER
 from stembench.power import planned
+from stembench.provenance import write_text
 from stembench.runs import Group
 from stembench.stats import (
     ADJUSTMENTS,
@@ -28,7 +29,7 @@ from stembench.stats import (
     two_way_bootstrap,
     wilcoxon,
 )
-from stembench.tables import markdown, write_csv, write_text
+from stembench.tables import markdown, write_csv
 
 EVIDENCE = (
     *("dataset", "task", "metric", "bucket", "model_a", "model_b"),

@@ -164,8 +164,11 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file as a whole: a reader never sees half of it, a failure leaves nothing."""
+def write_text(path: Path, text: str) -> Path:
+    """Replace a file as a whole: a reader never sees half of it, a failure leaves nothing.
+
+    Returns the path.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -173,6 +176,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    return path
 
 
 def _cpu_name() -> str:

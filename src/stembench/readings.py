@@ -53,7 +53,7 @@ class Extras:
                 found = compare(again)
                 self._rows["selection_comparison"] += [{"selection": rule} | row for row in found]
 
-    def write(self, folder: Path, write: Callable[[Path, str], None]) -> None:
+    def write(self, folder: Path, write: Callable[[Path, str], Path]) -> None:
         """Write tables/<name>.csv for each table with rows; an old one without is deleted."""
         for name, rows in self._rows.items():
             path = folder / f"{name}.csv"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,14 @@ COST = {
     "epochs_run": ("epochs_run",),
     "best_epoch": ("best_epoch",),
     "peak_memory_mb": ("peak_memory_mb",),
+}
+#: Metrics by which models are ranked, by the mean over seeds of what is to be small. A model whose
+#: seeds miscalibrate to both sides is not well calibrated, so it is each seed's distance from 1.
+LOSSES: dict[str, Callable[[float], float]] = {
+    "auc": lambda value: -value,
+    "gauc": lambda value: -value,
+    "logloss": lambda value: value,
+    "calibration": lambda value: abs(value - 1),
 }
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from stembench.provenance import write_text
 
 
 def text(value: Any, digits: int = 10) -> str:
@@ -28,18 +29,6 @@ def write_csv(path: Path, rows: Iterable[dict[str, Any]], columns: Sequence[str]
     for row in rows:
         writer.writerow([text(row.get(name)) for name in columns])
     return write_text(path, buffer.getvalue())
-
-
-def write_text(path: Path, content: str) -> Path:
-    """Replace a text file as a whole, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(content, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]], digits: int = 4) -> str:

@@ -6,7 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from stembench.tables import markdown, text, write_csv, write_text
+from stembench.provenance import write_text
+from stembench.tables import markdown, text, write_csv
 from stembench.verdicts import ASSUMPTIONS, COLUMNS, NO_MATCH, Rows
 
 _NUMBERS = (

@@ -91,6 +91,21 @@ def say(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#5F5F5F")
 
 
+def say_missing(axes: Axes, absent: list[str], **look: Any) -> None:
+    """Name in a corner what a panel lacks."""
+    axes.text(
+        0.98,
+        0.03,
+        f"missing: {', '.join(absent)}",
+        fontsize=7.5,
+        transform=axes.transAxes,
+        ha="right",
+        color="#5F5F5F",
+        style="italic",
+        **look,
+    )
+
+
 def legend(figure: Figure, handles: list[Any], columns: int) -> None:
     """One legend above all panels."""
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
@@ -283,16 +298,7 @@ def learning_curves(results: Results) -> Figure:
                 axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
                 axes.grid(color="#E3E3E3", linewidth=0.6)
                 if absent:
-                    axes.text(
-                        0.98,
-                        0.03,
-                        f"missing: {', '.join(absent)}",
-                        fontsize=7.5,
-                        transform=axes.transAxes,
-                        ha="right",
-                        color="#5F5F5F",
-                        style="italic",
-                    )
+                    say_missing(axes, absent)
         figure.supxlabel("epoch", fontsize=9)
         handles = [Line2D([], [], label=names.model(model), **styles[model]) for model in models]
         handles.append(

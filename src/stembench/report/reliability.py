@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from stembench.report import names
 from stembench.report.content import number
-from stembench.report.figures import grid, legend, model_styles, say, signed, style
+from stembench.report.figures import grid, legend, model_styles, say, say_missing, signed, style
 from stembench.report.inputs import Results, records
 
 if TYPE_CHECKING:
@@ -54,17 +54,8 @@ def curves(results: Results) -> Figure:
                 else:
                     absent.append(names.model(model))
             if absent:
-                axes.text(
-                    0.98,
-                    0.03,
-                    f"missing: {', '.join(absent)}",
-                    fontsize=7.5,
-                    ha="right",
-                    transform=axes.transAxes,
-                    color="#5F5F5F",
-                    style="italic",
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-                )
+                box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+                say_missing(axes, absent, bbox=box)
             # An error of less than a hundredth must not fill the panel.
             lo, hi = axes.get_ylim()
             axes.set_ylim(min(lo, -0.01), max(hi, 0.01))
