@@ -63,7 +63,8 @@ ALLOWED = {
     },
     "optimizer": {"models.layers"},
     "precision": {"errors"},
-    "selection": set(),
+    "checkpoints": set(),
+    "selection": {"checkpoints"},
     "objectives/base": {"errors"},
     "objectives/equal": {"objectives.base"},
     "objectives/weighting": {"errors", "objectives.base"},
@@ -77,8 +78,9 @@ ALLOWED = {
         "optimizer", "selection",
     },
     "training": {
-        "errors", "metrics", "progress", "data.batches", "data.schema", "data.splits",
-        "diagnostics", "models.layers", "objectives", "optimizer", "precision", "selection",
+        "checkpoints", "errors", "metrics", "progress", "data.batches", "data.schema",
+        "data.splits", "diagnostics", "models.layers", "objectives", "optimizer", "precision",
+        "selection",
     },
     "tuning": {
         "errors", "provenance", "training", "tuned", "params_schema", "device", "data.schema",

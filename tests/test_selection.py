@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stembench.checkpoints import Checkpoint
 from stembench.selection import Choice, Selection
 
 CURVES = st.lists(
     st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12
 )
+
+
+def of(epoch: int) -> Checkpoint:
+    return Checkpoint(Path(str(epoch)))
 
 
 def play(
@@ -24,13 +29,17 @@ def play(
     selection = Selection({"over": over, "both": both}, patience, len(aucs[0]))
     taken = 0
 
-    def snapshot() -> dict[str, torch.Tensor]:
+    def snapshot() -> Checkpoint:
         nonlocal taken
         taken += 1
-        return {"epoch": torch.tensor(epoch)}
+        return of(epoch)
 
     for epoch, values in enumerate(aucs, 1):
-        if selection.update(epoch, values, snapshot):
+        done = selection.update(epoch, values, snapshot)
+        assert selection.kept() == {
+            each for choice in selection.choices().values() for each in choice.weights
+        }
+        if done:
             break
     return selection.choices(), epoch, taken
 
@@ -49,7 +58,7 @@ def test_task_keeps_each_tasks_own_epoch_and_waits_for_all() -> None:
     aucs = [(0.5, 0.9), (0.7, 0.8), (0.6, 0.8), (0.8, 0.85), (0.7, 0.7), (0.7, 0.7), (1.0, 1.0)]
     choices, epochs, _ = play(aucs, "task", both=False)
     assert choices["task"].epochs == (4, 1)
-    assert [int(w["epoch"]) for w in choices["task"].weights] == [4, 1]
+    assert choices["task"].weights == (of(4), of(1))
     assert choices["task"].best_epoch == 4
     assert epochs == 6
 
@@ -58,7 +67,7 @@ def test_both_share_one_snapshot_an_epoch() -> None:
     aucs = [(0.5, 0.5), (0.6, 0.6), (0.7, 0.6)]
     choices, epochs, taken = play(aucs, "mean", both=True)
     assert taken == 3
-    assert choices["mean"].weights[0] is choices["task"].weights[0]
+    assert choices["mean"].weights[0] == choices["task"].weights[0] == of(3)
     assert choices["mean"].stopped == choices["task"].stopped == "max_epochs"
     assert epochs == 3
 
@@ -92,7 +101,7 @@ def test_choices_are_the_best_of_what_the_rule_saw(aucs: list[tuple[int, ...]]) 
 def test_weights_are_those_of_the_epochs() -> None:
     choices, _, _ = play([(1, 5), (2, 4), (3, 3)], "task", both=True)
     for choice in choices.values():
-        assert [int(w["epoch"]) for w in choice.weights] == list(choice.epochs)
+        assert choice.weights == tuple(map(of, choice.epochs))
     assert choices["mean"].epochs == (1, 1)
     with pytest.raises(AttributeError):
         choices["mean"].rule = "task"  # type: ignore[misc]

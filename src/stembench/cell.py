@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from stembench import evaluation, processes, provenance, training
+from stembench import checkpoints, evaluation, processes, provenance, training
 from stembench.data.splits import SplitDirectory
 from stembench.device import choose as device_of
 from stembench.errors import StembenchError
@@ -84,6 +83,7 @@ def train_cell(
             np.save(partial / "unbiased_logits.npy", logits, allow_pickle=False)
         if spec["train"]["keep_weights"]:
             _keep(result.choice, tasks, partial)
+        checkpoints.keep_only(partial, ())
         evaluate_s = time.perf_counter() - clock_evaluate
         (partial / "spec.json").unlink()
         run = head | {
@@ -174,8 +174,7 @@ def _keep(choice: Choice, tasks: tuple[str, ...], folder: Path) -> None:
     """best.safetensors, or best_<task>.safetensors where each task has its own checkpoint."""
     names = ["best"] if choice.rule == "mean" else [f"best_{task}" for task in tasks]
     for name, weights in zip(names, choice.weights, strict=False):
-        tensors = {key: tensor.cpu().contiguous() for key, tensor in weights.items()}
-        save_file(tensors, str(folder / f"{name}.safetensors"))
+        weights.copy_to(folder / f"{name}.safetensors")
 
 
 def _device_name(device: torch.device) -> str:

@@ -39,7 +39,7 @@ def evaluate(
     for rule, choice in choices.items():
         for epoch, weights in zip(choice.epochs, choice.weights, strict=True):
             if epoch not in by_epoch:
-                model.load_state_dict(weights)
+                weights.load_into(model)
                 by_epoch[epoch] = predict(model, batches)
         columns = [by_epoch[epoch][:, t] for t, epoch in enumerate(choice.epochs)]
         logits = np.stack(columns, axis=1)

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent
 #: Files whose change can change a trained cell, besides its model's own file.
 TRAINING_SOURCES = (
     "cell.py",
+    "checkpoints.py",
     "data/batches.py",
     "data/schema.py",
     "data/splits.py",

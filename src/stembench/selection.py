@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from torch import Tensor
+
+from stembench.checkpoints import Checkpoint
 
 Rule = Literal["mean", "task"]
-#: A model's state: name to tensor, on the model's device.
-Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Choice:
 
     rule: Rule
     epochs: tuple[int, ...]
-    weights: tuple[Weights, ...]
+    weights: tuple[Checkpoint, ...]
     epochs_run: int
     stopped: Literal["early", "max_epochs"]
 
@@ -45,14 +44,14 @@ class Selection:
         rules = (first, other) if settings["both"] else (first,)
         self._trackers = [_Tracker(rule, patience, tasks) for rule in rules]
 
-    def update(self, epoch: int, aucs: Sequence[float], snapshot: Callable[[], Weights]) -> bool:
+    def update(self, epoch: int, aucs: Sequence[float], snapshot: Callable[[], Checkpoint]) -> bool:
         """Take in the validation AUCs (T,) of an epoch; returns whether all rules have stopped.
 
-        `snapshot` copies the model's state; it is called at most once, when some rule keeps it.
+        `snapshot` keeps the model's state; it is called at most once, when some rule keeps it.
         """
-        kept: list[Weights] = []
+        kept: list[Checkpoint] = []
 
-        def once() -> Weights:
+        def once() -> Checkpoint:
             if not kept:
                 kept.append(snapshot())
             return kept[0]
@@ -60,6 +59,10 @@ class Selection:
         for tracker in self._trackers:
             tracker.update(epoch, aucs, once)
         return all(tracker.stopped_at for tracker in self._trackers)
+
+    def kept(self) -> set[Checkpoint]:
+        """The checkpoints that some rule may still choose."""
+        return {each for tracker in self._trackers for each in tracker.kept()}
 
     def choices(self) -> dict[Rule, Choice]:
         """What each rule kept, the suite's own first."""
@@ -74,11 +77,11 @@ class _Tracker:
         watched = 1 if rule == "mean" else tasks
         self._best = [-np.inf] * watched
         self._epochs = [0] * watched
-        self._weights: list[Weights] = [{}] * watched
+        self._weights: list[Checkpoint | None] = [None] * watched
         self._seen = 0
         self.stopped_at: int | None = None
 
-    def update(self, epoch: int, aucs: Sequence[float], snapshot: Callable[[], Weights]) -> None:
+    def update(self, epoch: int, aucs: Sequence[float], snapshot: Callable[[], Checkpoint]) -> None:
         if self.stopped_at:
             return
         self._seen = epoch
@@ -88,12 +91,15 @@ class _Tracker:
         if epoch - max(self._epochs) >= self._patience:
             self.stopped_at = epoch
 
+    def kept(self) -> list[Checkpoint]:
+        return [each for each in self._weights if each is not None]
+
     def choice(self) -> Choice:
         every = self._tasks if self.rule == "mean" else 1
         return Choice(
             self.rule,
             tuple(self._epochs * every),
-            tuple(self._weights * every),
+            tuple(self.kept() * every),
             self._seen,
             "early" if self.stopped_at else "max_epochs",
         )

@@ -10,6 +10,7 @@ import importlib
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from stembench import metrics, objectives, precision
+from stembench import checkpoints, metrics, objectives, precision
 from stembench.data.batches import Batches, stream
 from stembench.data.schema import Schema
 from stembench.data.splits import Part
@@ -28,7 +29,7 @@ from stembench.models.layers import require_nested
 from stembench.objectives import bce
 from stembench.optimizer import Optimizer
 from stembench.progress import Progress
-from stembench.selection import Choice, Rule, Selection, Weights
+from stembench.selection import Choice, Rule, Selection
 
 __all__ = ["Fit", "bce", "build", "fit", "predict"]
 
@@ -97,9 +98,10 @@ def fit(
     """Train until the selection rules find no better validation AUC for `patience` epochs.
 
     Adam on the objective's gradient and the penalty on the tables, see `optimizer`. A line per
-    epoch goes to `history` (CSV) at once, so that a running cell can be watched; diagnostics go to
-    diagnostics.csv beside it. Raises StembenchError when the loss is not finite, the objective
-    makes no sense for the model, or the model needs nested labels and they are not.
+    epoch goes to `history` (CSV) at once, so that a running cell can be watched; beside it lie
+    diagnostics.csv and the checkpoints that the rules may choose. Raises StembenchError when the
+    loss is not finite, the objective makes no sense for the model, or the model needs nested labels
+    and they are not; OSError when the disk is full.
     """
     settings, seed = spec["train"], spec["seed"]
     model = build(schema, spec).to(device)
@@ -109,16 +111,14 @@ def fit(
     optimizer = Optimizer(model, settings)
     batches = Batches(train, settings["batch_size"], device)
     holdout = Batches(valid, 4 * settings["batch_size"], device)
+    folder = history.parent
     objective = objectives.build(spec, schema.tasks, model, batches.fields[:64])
     selection = Selection(settings["select"], settings["patience"], schema.num_tasks)
     diagnostics = None
     if settings["diagnostics"]:
-        diagnostics = Diagnostics(schema, model, batches, seed, history.parent / "diagnostics.csv")
+        diagnostics = Diagnostics(schema, model, batches, seed, folder / "diagnostics.csv")
     order = stream(seed, "batches")
     torch.manual_seed(stream(seed, "dropout").initial_seed())
-
-    def snapshot() -> Weights:
-        return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
     started, trained_s, epoch = time.perf_counter(), 0.0, 0
     columns = ["epoch", "time", "seconds", "samples_per_s", "train_loss", "valid_auc"]
@@ -146,6 +146,7 @@ def fit(
                     f"not finite in epoch {epoch}: lower train.lr or train.clip_norm"
                 )
             trained = time.perf_counter() - begun
+            optimizer.zero_grad()  # nothing needs them before the next step, and they are large
             logits = predict(model, holdout)
             aucs = [metrics.auc(valid.labels[:, t], logits[:, t]) for t in range(schema.num_tasks)]
             auc = float(np.mean(aucs))
@@ -162,12 +163,16 @@ def fit(
             )
             file.flush()
             bar.epoch(epoch, train_loss, auc, rate)
-            if selection.update(epoch, aucs, snapshot):
+            done = selection.update(epoch, aucs, partial(checkpoints.save, model, folder, epoch))
+            checkpoints.keep_only(folder, selection.kept())
+            if done:
                 break
     seconds = time.perf_counter() - started
     choices = selection.choices()
     choice = next(iter(choices.values()))
-    model.load_state_dict(choice.weights[int(np.argmax(choice.epochs))])
+    choice.weights[int(np.argmax(choice.epochs))].load_into(model)
+    found = diagnostics.summary(choice, objective, optimizer) if diagnostics else None
+    optimizer.zero_grad()
     return Fit(
         model=model,
         choices=choices,
@@ -175,5 +180,5 @@ def fit(
         seconds=seconds,
         samples_per_s=epoch * len(train) / trained_s,
         precision=str(dtype).removeprefix("torch."),
-        diagnostics=diagnostics.summary(choice, objective, optimizer) if diagnostics else None,
+        diagnostics=found,
     )
