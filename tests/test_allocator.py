@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from stembench.allocator import keep_freed_memory
+from stembench.allocator import give_back_freed_memory, keep_freed_memory
 
 FREED = """
 import numpy as np
@@ -31,6 +31,30 @@ def test_a_freed_block_is_used_again() -> None:
     assert after(keep=True) == 7.0
 
 
+RESIDENT = """
+from pathlib import Path
+import numpy as np
+from stembench.allocator import give_back_freed_memory, keep_freed_memory
+def resident():
+    return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
+keep_freed_memory()
+before = np.full(8_000_000, 7.0)
+last = np.full(1_000, 7.0)  # so that the freed block is not the end of the heap
+del before
+kept = resident()
+give_back_freed_memory()
+print(kept - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc")
+def test_what_was_kept_is_given_back_on_request() -> None:
+    run = [sys.executable, "-c", RESIDENT]
+    given = int(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
+    assert given > 60_000_000  # of 64 MB
+
+
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_memory()
+    give_back_freed_memory()

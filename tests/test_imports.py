@@ -75,10 +75,10 @@ ALLOWED = {
     },
     "diagnostics": {
         "data.batches", "data.schema", "models.layers", "objectives", "objectives.shared",
-        "optimizer", "selection",
+        "selection",
     },
     "training": {
-        "checkpoints", "errors", "metrics", "progress", "data.batches", "data.schema",
+        "allocator", "checkpoints", "errors", "metrics", "progress", "data.batches", "data.schema",
         "data.splits", "diagnostics", "models.layers", "objectives", "optimizer", "precision",
         "selection",
     },

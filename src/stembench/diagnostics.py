@@ -24,7 +24,6 @@ from stembench.data.schema import Schema
 from stembench.models.layers import EmbeddingBank, Gate
 from stembench.objectives import Objective, losses_of
 from stembench.objectives.shared import TaskBackward, looked_up, reach, readers
-from stembench.optimizer import Optimizer
 from stembench.selection import Choice
 
 #: Fixed training batches, and the most rows of one.
@@ -94,7 +93,7 @@ class Diagnostics:
             writer.writerows((epoch, *line[:-1], repr(line[-1])) for line in lines)
         self.seconds += time.perf_counter() - begun
 
-    def summary(self, choice: Choice, objective: Objective, optimizer: Optimizer) -> dict[str, Any]:
+    def summary(self, choice: Choice, objective: Objective, optimizer_bytes: int) -> dict[str, Any]:
         """For run.json: the lines of the chosen epoch and what is measured once.
 
         With one checkpoint a task, a task's gate is that of its own epoch, cosines and abundance
@@ -113,7 +112,7 @@ class Diagnostics:
             "abundance": self._abundances(),
             "memory_bytes": {
                 "parameters": sum(_bytes(p) for p in self._model.parameters()),
-                "optimizer": optimizer.state_bytes(),
+                "optimizer": optimizer_bytes,
                 "objective": objective.state_bytes(),
             },
             "flops_per_sample": self._flops(objective),

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent
 
 #: Files whose change can change a trained cell, besides its model's own file.
 TRAINING_SOURCES = (
+    "allocator.py",
     "cell.py",
     "checkpoints.py",
     "data/batches.py",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from stembench import checkpoints, metrics, objectives, precision
+from stembench.allocator import give_back_freed_memory
 from stembench.data.batches import Batches, stream
 from stembench.data.schema import Schema
 from stembench.data.splits import Part
@@ -170,9 +171,12 @@ def fit(
     seconds = time.perf_counter() - started
     choices = selection.choices()
     choice = next(iter(choices.values()))
+    optimizer_bytes = optimizer.state_bytes()
+    del optimizer  # before the weights are read, as its moments are twice their size
+    give_back_freed_memory()
     choice.weights[int(np.argmax(choice.epochs))].load_into(model)
-    found = diagnostics.summary(choice, objective, optimizer) if diagnostics else None
-    optimizer.zero_grad()
+    found = diagnostics.summary(choice, objective, optimizer_bytes) if diagnostics else None
+    model.zero_grad()
     return Fit(
         model=model,
         choices=choices,
