@@ -62,7 +62,7 @@ def test_peak_memory_is_the_sum_that_it_says() -> None:
     assert (need.embedding, need.dense) == (embedding, dense)
     activations = 2 * 4 * 64 * (2 * (5 + 2 * (3 + 1)) + 2 * 8)
     rest = 345 * 10**6 + 8 * 1000 + 60 * 300
-    assert need.peak == rest + 6 * 4 * (embedding + dense) + activations
+    assert need.peak == rest + 4 * 4 * (embedding + dense) + activations
     assert (need.epochs, need.typical_epochs) == (
         spec["train"]["epochs"],
         3 + spec["train"]["patience"],

@@ -29,8 +29,8 @@ ROWS_PER_ID, IDS = 50, 1000
 TYPICAL_BEST = 3
 #: MB of a process that has torch loaded and trains next to nothing.
 BASE_MB = 345
-#: Copies of the weights in memory: themselves, gradient, two of Adam; see benchmarks/memory.py. Those
-#: of the chosen epochs are files. The optimiser's: gradient and Adam.
+#: Copies of the weights in memory: themselves, gradient, two of Adam; those of the chosen epochs
+#: are files. See benchmarks/memory.py. The optimiser's: gradient and Adam.
 COPIES, OPTIMISER_COPIES = 4, 3
 #: Bytes per row of the largest evaluated part: logits and the sorting of the metrics.
 METRIC_BYTES = 60
