@@ -1,83 +1,89 @@
 """How far the times and memory that `stembench plan` estimates are from those of real cells.
 
-    python benchmarks/plan.py [--suite demo] [--seconds 40]
+    python -m benchmarks.plan [--suite demo] [--seconds 40]
 
 Trains one cell of each data set and model of the suite, in a process of its own as the workflow
 does, and compares it with the estimate for as many epochs as it ran. Needs the suite's splits
-(`stembench data make NAME`). Prints a Markdown table. The factor is that of the estimate to the
-cell's processor time, which other processes hardly lengthen; wall time stands beside it. Stated
-factor: every cell within 2x.
+(`stembench data make NAME`). The factor is that of the estimate to the cell's processor time,
+which other processes hardly lengthen; wall time stands beside it. Aim: within 30%. Writes
+results/benchmarks/plan.csv and .md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
-import os
-import resource
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 
+from benchmarks import cells
+from benchmarks.output import save
 from stembench import params, plan, plan_speed
-
-SPLITS, OUT = Path("data/splits"), "plan_benchmark"
 
 
 def main() -> None:
-    """Run the comparison."""
+    """Run the comparison, print and save it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--suite")
-    parser.add_argument("--seconds", type=float, default=30.0, help="time for the calibration")
-    arguments = parser.parse_args()
+    parser.add_argument("--seconds", type=float, default=40.0, help="time for the calibration")
+    parser.add_argument("--splits", type=Path, default=Path("data/splits"))
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
+    options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     settings = params.load()
-    suite = settings.select(arguments.suite)
-    data = {d.name: d for d in plan.survey(settings, suite, Path("data/raw"), SPLITS)}
-    cells = plan.needs(settings, suite, list(data.values()))
+    suite = settings.select(options.suite)
+    data = {d.name: d for d in plan.survey(settings, suite, Path("data/raw"), options.splits)}
+    work = plan.needs(settings, suite, list(data.values()))
     speeds = plan_speed.calibrate(
-        [(spec, data[need.dataset]) for need, spec in cells], arguments.seconds
+        [(spec, data[need.dataset]) for need, spec in work], options.seconds
     )
-    head = "data set | model | epochs | estimate s | CPU s | factor | wall s | RAM MB | measured"
-    lines = [f"| {head} |", "|---|---|---:|---:|---:|---:|---:|---:|---:|"]
-    factors = []
+    table = []
     try:
-        for need, spec in cells:
-            wall, seconds, run = train(spec)
+        for need, spec in work:
+            done = cells.train(spec)
             batch, speed = spec["train"]["batch_size"], speeds[need.dataset, need.model]
-            guess = plan.cell_seconds(need, data[need.dataset], batch, speed, run["epochs_run"])
-            factors.append(guess / seconds)
-            times = f"{guess:.1f} | {seconds:.1f} | {factors[-1]:.2f} | {wall:.1f}"
-            memory = f"{need.peak / 1e6:.0f} | {run['peak_memory_mb'] * 1.048576:.0f}"
-            name = f"{need.dataset} | {need.model} | {run['epochs_run']}"
-            lines.append(f"| {name} | {times} | {memory} |")
+            epochs = done.run["epochs_run"]
+            guess = plan.cell_seconds(need, data[need.dataset], batch, speed, epochs)
+            table.append(
+                {
+                    "dataset": need.dataset,
+                    "model": need.model,
+                    "epochs": epochs,
+                    "estimate_s": guess,
+                    "cpu_s": done.cpu_s,
+                    "factor": guess / done.cpu_s,
+                    "wall_s": done.wall_s,
+                    "estimate_mb": need.peak / 1e6,
+                    "peak_mb": done.run["peak_memory_mb"] * 1.048576,
+                }
+            )
     finally:
-        shutil.rmtree(Path("results") / OUT, ignore_errors=True)
+        shutil.rmtree(Path("results") / cells.SUITE, ignore_errors=True)
+    shown = [
+        [f"{r['dataset']}, {r['model']}", str(r["epochs"]), f"{r['estimate_s']:.1f}",
+         f"{r['cpu_s']:.1f}", f"{r['factor']:.2f}", f"{r['wall_s']:.1f}", f"{r['estimate_mb']:.0f}",
+         f"{r['peak_mb']:.0f}", f"{r['estimate_mb'] / r['peak_mb']:.2f}"]
+        for r in table
+    ]  # fmt: skip
+    columns = ["cell", "epochs", "estimate s", "CPU s", "factor", "wall s"]
+    columns += ["estimate MB", "peak MB", "factor"]
+    factors = [float(r["factor"]) for r in table]
     middle = math.exp(sum(map(math.log, factors)) / len(factors))
-    lines.append(
-        f"\nestimate / measured: geometric mean {middle:.2f}, range {min(factors):.2f} to "
-        f"{max(factors):.2f}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    told = (
+        f"Estimate over CPU time: geometric mean {middle:.2f}, {min(factors):.2f} to "
+        f"{max(factors):.2f}; within 30%: {sum(1 / 1.3 <= f <= 1.3 for f in factors)} of "
+        f"{len(factors)}."
     )
-    sys.stdout.write("\n".join(lines) + "\n")
-
-
-def train(spec: dict) -> tuple[float, float, dict]:  # type: ignore[type-arg]
-    """(wall seconds, processor seconds, run.json) of one cell's process."""
-    cell = [spec["dataset"], spec["model"], str(spec["seed"])]
-    command = [sys.executable, "-m", "stembench", "train", *cell, "--suite", OUT]
-    # By way of a shell: a direct child would begin with this process's peak memory.
-    command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", *command]
-    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    text = json.dumps(spec, sort_keys=True, ensure_ascii=False)
-    subprocess.run([*command, "--spec", text], check=True, capture_output=True)
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    path = Path("results") / OUT / "runs" / "/".join(cell) / "run.json"
-    return wall, seconds, json.loads(path.read_text())
+    page = cells.page(
+        "Estimates of `stembench plan`",
+        f"python -m benchmarks.plan --suite {suite.name} --seconds {options.seconds:g}",
+        "One cell each, estimated for the epochs that it ran.",
+        "",
+        [cells.table(columns, shown), told],
+    )
+    save(options.out, "plan", table, page)
 
 
 if __name__ == "__main__":

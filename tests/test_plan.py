@@ -61,7 +61,7 @@ def test_peak_memory_is_the_sum_that_it_says() -> None:
     dense = (8 * 5 + 5) + 2 * ((5 * 3 + 3) + (3 + 1))
     assert (need.embedding, need.dense) == (embedding, dense)
     activations = 2 * 4 * 64 * (2 * (5 + 2 * (3 + 1)) + 2 * 8)
-    rest = 345 * 10**6 + 8 * 1000 + 60 * 300
+    rest = 270 * 10**6 + (8 + 4 * 6 + 4 + 2) * 1000 + 125 * 300
     assert need.peak == rest + 4 * 4 * (embedding + dense) + activations
     assert (need.epochs, need.typical_epochs) == (
         spec["train"]["epochs"],
@@ -139,10 +139,10 @@ def test_archives_are_found_downloaded_or_missing(settings: params.Params, tmp_p
 
 def test_seconds_of_a_cell_and_of_a_suite() -> None:
     need = Needs("small", "stem", 10**6, 10, 0, 0, 20, 4, 5)
-    speed = Speed(row_s=1e-3, table_s=1e-9, eval_row_s=2e-4)
+    speed = Speed(row_s=1e-3, table_s=1e-9, eval_row_s=2e-4, start_s=1.5)
     # 1000 rows in 16 steps of 64, 16 times over the tables, 100 rows of validation.
     epoch = 1000 * 1e-3 + 16 * 1e6 * 1e-9 + 100 * 2e-4
-    expected = plan.START_S + 4 * epoch + (100 + 300) * 2e-4
+    expected = 1.5 + 4 * epoch + (100 + 300) * 2e-4
     assert plan.cell_seconds(need, data(), 64, speed, 4) == pytest.approx(expected)
     assert plan.suite_seconds([(10.0, 5), (4.0, 5)], 2) == 35.0
     assert plan.suite_seconds([(10.0, 1), (4.0, 1)], 8) == 10.0  # never shorter than a cell
@@ -174,7 +174,7 @@ def test_the_page_says_what_is_missing_and_how_long_it_takes() -> None:
     each = data(missing=[gap], state="missing", assumed=["unknown: rows"], download=None)
     need = Needs("small", "stem", 10**6, 10, 12 * 10**6, 5 * 10**8, 20, 4, 5)
     console = Console(width=120, record=True, file=io.StringIO())
-    speeds = {("small", "stem"): Speed(1e-3, 1e-9, 2e-4)}
+    speeds = {("small", "stem"): Speed(1e-3, 1e-9, 2e-4, 1.5)}
     plan_text.print_plan("paper", [each], [(need, 64)], speeds, 2, console)
     text = " ".join(console.export_text().split())
     assert "MISSING by hand, small: get x.zip from https://example.org (licence: by form)" in text
@@ -235,3 +235,7 @@ def test_the_command_needs_no_data(
     cells = len(params.expand(settings, settings.select("kuairand_pure_sample")))
     assert f"{cells} cells" in text
     assert not list(tmp_path.iterdir())
+
+
+def test_the_start_of_a_process_is_measured() -> None:
+    assert 0.1 < plan_speed._start_seconds() < 60

@@ -28,14 +28,12 @@ ROWS_PER_ID, IDS = 50, 1000
 #: The epoch that is best in a typical run; training ends `patience` epochs later.
 TYPICAL_BEST = 3
 #: MB of a process that has torch loaded and trains next to nothing.
-BASE_MB = 345
+BASE_MB = 270
 #: Copies of the weights in memory: themselves, gradient, two of Adam; those of the chosen epochs
 #: are files. See benchmarks/memory.py. The optimiser's: gradient and Adam.
 COPIES, OPTIMISER_COPIES = 4, 3
-#: Bytes per row of the largest evaluated part: logits and the sorting of the metrics.
-METRIC_BYTES = 60
-#: Seconds to start a cell's process.
-START_S = 3.0
+#: Bytes per row of the largest evaluated part: its file, logits, the sorting of the metrics.
+METRIC_BYTES = 125
 
 
 @dataclass(frozen=True)
@@ -85,11 +83,15 @@ class Needs:
 
 @dataclass(frozen=True)
 class Speed:
-    """Measured here: a step over B rows takes B `row_s` + (embedding parameters) `table_s`."""
+    """Measured here: a step over B rows takes B `row_s` + (embedding parameters) `table_s`.
+
+    start_s: seconds that a cell's process takes to begin.
+    """
 
     row_s: float
     table_s: float
     eval_row_s: float
+    start_s: float
 
 
 def survey(params: Params, suite: Suite, raw: Path, splits: Path) -> list[Data]:
@@ -187,10 +189,13 @@ def _schema(name: str, entry: Dataset, rows: int) -> tuple[Schema, list[str]]:
 
 def split_bytes(rows: dict[str, int], schema: Schema, probabilities: bool = False) -> int:
     """Bytes of the split's arrays: int32 fields and users, uint8 labels, float64 probabilities."""
-    tasks = schema.num_tasks
-    return sum(rows.values()) * (
-        4 * schema.num_columns + 4 + tasks + (8 * tasks if probabilities else 0)
-    )
+    more = 8 * schema.num_tasks if probabilities else 0
+    return sum(rows.values()) * (row_bytes(schema) + more)
+
+
+def row_bytes(schema: Schema) -> int:
+    """Bytes of a row's fields, user and labels."""
+    return 4 * schema.num_columns + 4 + schema.num_tasks
 
 
 def needs(params: Params, suite: Suite, data: list[Data]) -> list[tuple[Needs, dict[str, Any]]]:
@@ -219,7 +224,7 @@ def cell_needs(spec: dict[str, Any], data: Data, seeds: int = 1) -> Needs:
         BASE_MB * 10**6
         + COPIES * weights
         + 2 * 4 * train["batch_size"] * widths  # activations and their gradients
-        + 8 * data.rows["train"]  # the order of the rows
+        + (8 + row_bytes(data.schema)) * data.rows["train"]  # the order of the rows, and they
         + METRIC_BYTES * evaluated
     )
     return Needs(
@@ -247,7 +252,7 @@ def cell_seconds(need: Needs, data: Data, batch_size: int, speed: Speed, epochs:
     steps = -(-train // batch_size)
     epoch = train * speed.row_s + steps * need.embedding * speed.table_s + valid * speed.eval_row_s
     rest = sum(n for part, n in data.rows.items() if part != "train")
-    return START_S + epochs * epoch + rest * speed.eval_row_s
+    return speed.start_s + epochs * epoch + rest * speed.eval_row_s
 
 
 def suite_seconds(cells: list[tuple[float, int]], cores: int) -> float:
