@@ -68,7 +68,7 @@ def train_cell(
         )
         result = training.fit(split.schema, train, valid, spec, partial / "history.csv", device)
         clock_evaluate = time.perf_counter()
-        batch_size, tasks = 4 * spec["train"]["batch_size"], split.schema.tasks
+        batch_size, tasks = spec["train"]["batch_size"], split.schema.tasks
         model, choices, own = result.model, result.choices, result.choice.rule
         on_valid = evaluation.evaluate(model, choices, valid, tasks, batch_size, device)
         on_test = evaluation.evaluate_test(model, choices, split, batch_size, device)

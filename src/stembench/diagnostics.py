@@ -28,6 +28,7 @@ from stembench.selection import Choice
 
 #: Fixed training batches, and the most rows of one.
 BATCHES, ROWS = 2, 512
+_ROWS_AT_A_TIME = 2**16
 COLUMNS = ("epoch", "quantity", "task", "source", "value")
 
 #: A line of diagnostics.csv: quantity, task, source, value.
@@ -239,7 +240,8 @@ def abundance(table: Tensor) -> float:
 
     From the eigenvalues of the d x d product, so that 10^8 rows cost one pass; in float64.
     """
-    square = table.double().T @ table.double()
+    parts = (part.double() for part in torch.split(table, _ROWS_AT_A_TIME))
+    square = torch.stack([part.T @ part for part in parts]).sum(0)
     values = torch.linalg.eigvalsh(square).clamp(min=0).sqrt()
     largest = values.max().item()
     return values.sum().item() / largest if largest > 0 else 0.0

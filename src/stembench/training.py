@@ -111,7 +111,7 @@ def fit(
     precision.train_in(model, dtype)
     optimizer = Optimizer(model, settings)
     batches = Batches(train, settings["batch_size"], device)
-    holdout = Batches(valid, 4 * settings["batch_size"], device)
+    holdout = Batches(valid, settings["batch_size"], device)
     folder = history.parent
     objective = objectives.build(spec, schema.tasks, model, batches.fields[:64])
     selection = Selection(settings["select"], settings["patience"], schema.num_tasks)
