@@ -135,9 +135,8 @@ def _totals(
     peak = max((need.peak for need, _ in needs), default=0)
     cells = sum(need.seeds for need, _ in needs)
     lines = [
-        "Adam: gradient and two moments, beside the weights. Peak RAM also counts the "
-        "best epoch's weights (twice while they are replaced), activations and the metrics; rows "
-        "are memory-mapped and not counted.",
+        "Adam: gradient and two moments, beside the weights. Peak RAM also counts activations, "
+        "the metrics, and the rows, which are memory-mapped and can be dropped.",
         f"In all: {cells} cells; download {size(sum(known))}{more}; disk {size(disk)} raw and "
         f"split (with the archives {size(disk + sum(known))}); RAM up to {size(peak)} a cell, "
         f"{size(cores * peak)} for {cores} at a time.",
