@@ -276,7 +276,7 @@ def test_sections_are_listed_as_they_stand(demo: str) -> None:
     found = re.findall(r'<section id="([^"]+)"[^>]*>\s*<h2', demo)
     assert [key for key, _ in listed] == found
     assert found == [
-        *("answer", "main", "comparison", "noise", "calibration", "curves", "cost"),
+        *("answer", "main", "comparison", "comparable", "noise", "calibration", "curves", "cost"),
         *("evidence", "assumptions", "runs", "provenance", "cite", "validation"),
     ]
     assert dict(listed)["noise"] == "Seeds and variance"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stembench.report import names
+from stembench.report import comparable, names
 from stembench.report.content import joined, number, plural
 from stembench.report.inputs import Results, records, unique
 
@@ -132,6 +132,44 @@ def _caveat(results: Results) -> str:
     return " ".join(sentences)
 
 
+def transfer(results: Results) -> str | None:
+    """The reference's own gap to the baseline on comparable samples, in a sentence.
+
+    None where there is no such table, or the reference is the baseline itself.
+    """
+    path = results.root / "tables" / "comparable.csv"
+    if not path.exists():
+        return None
+    table = comparable.read_table(path)
+    mine = table[(table["metric"] == "auc") & (table["bucket"] == "comparable")]
+    rows = records(mine[mine["model"] == results.reference])
+    if not rows:
+        return None
+    name, baseline = names.model(results.reference), names.model(str(rows[0].baseline))
+    tested = [row for row in rows if row.verdict in ("negative", "positive", "inconclusive")]
+    if not tested:
+        return f"On comparable samples {name} could not be tested against {baseline}."
+    counts = {v: sum(row.verdict == v for row in tested) for v in ("negative", "positive")}
+    ends = [min(tested, key=lambda row: row.delta), max(tested, key=lambda row: row.delta)]
+    told = " to ".join(
+        f"{_signed(row.delta)} (interval {_signed(row.ci_lo)} to {_signed(row.ci_hi)}; "
+        f"{names.task(row.task)} of {names.dataset(row.dataset)})"
+        for row in (ends if len(tested) > 1 else ends[:1])
+    )
+    untested = len(rows) - len(tested)
+    return (
+        f"On comparable samples, where negative transfer is claimed to lie, {name}'s AUC is "
+        f"significantly below that of {baseline} in {counts['negative']} and above it in "
+        f"{counts['positive']} of {len(tested)} tests"
+        + (f", with {untested} more too small to test" if untested else "")
+        + f"; the difference is {told}."
+    )
+
+
+def _signed(value: float) -> str:
+    return number(value, sign=True).replace("-", "−")
+
+
 def summary(results: Results) -> list[str]:
     """The answer for the whole suite, one statement a string."""
     rows = _rows(results)
@@ -151,6 +189,8 @@ def summary(results: Results) -> list[str]:
         _wins(results, rows),
         _losses(results, rows),
     ]
+    if told := transfer(results):
+        sentences.append(told)
     unheard = [d for d in results.datasets if not any(row.dataset == d for row in rows)]
     if unheard:
         sentences.append(f"Nothing is known of {joined([names.dataset(d) for d in unheard])}.")
@@ -171,7 +211,7 @@ def by_dataset(results: Results) -> list[tuple[str, list[str]]]:
             models: dict[str, list[str]] = {}
             for row in rows:
                 if row.verdict == verdict:
-                    delta = number(row.delta, sign=True).replace("-", "−")
+                    delta = _signed(row.delta)
                     task = names.task(row.task) + ("" if verdict == "missing" else f" {delta}")
                     models.setdefault(names.model(row.model_b), []).append(task)
             if models:
