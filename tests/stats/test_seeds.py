@@ -7,6 +7,7 @@ from scipy import stats as distributions
 
 from stembench.errors import StembenchError
 from stembench.stats import (
+    bootstrap,
     critical_difference,
     iqm,
     probability_of_improvement,
@@ -136,3 +137,15 @@ def test_critical_difference_is_nemenyis():
     assert critical_difference(8, 3) == pytest.approx(6.06, abs=0.005)
     # Demsar (2006), table 5: q = 2.343 for three models at .05.
     assert critical_difference(3, 10) == pytest.approx(2.343 * math.sqrt(3 * 4 / 60), rel=1e-3)
+
+
+def test_the_weights_are_poisson():
+    counts = bootstrap._poisson(np.random.default_rng(3), (1000, 500))
+    assert counts.dtype == np.float64
+    seen = np.bincount(counts.astype(int).ravel(), minlength=8)
+    seen = np.append(seen[:7], seen[7:].sum())
+    expected = distributions.poisson.pmf(np.arange(7), 1.0)
+    expected = np.append(expected, 1 - expected.sum()) * counts.size
+    assert distributions.chisquare(seen, expected).pvalue > 1e-3
+    edges = distributions.poisson.cdf(np.arange(12), 1.0) * 2.0**32
+    np.testing.assert_allclose(bootstrap._POISSON, edges, atol=1)
