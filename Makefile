@@ -43,12 +43,34 @@ test: setup
 validate: setup
 	OMP_NUM_THREADS=1 stembench validate $(ARGS)
 
-# Speeds of this machine into results/benchmarks; a quarter of an hour on two cores.
+# Speeds of this machine into results/benchmarks: about an hour on two cores, ten minutes with
+# BENCH=quick, whose smaller sizes go to results/benchmarks/quick. The last needs the splits of the chosen suite,
+# which `make` leaves.
+BENCH ?= full
+ifeq ($(BENCH),quick)
+QUICK := --out results/benchmarks/quick
+TRAIN_SIZES := --models shared_bottom stem --rounds 2 $(QUICK)
+EVALUATE_SIZES := --rows 200000 --rounds 2 $(QUICK)
+OBJECTIVES_SIZES := --rounds 5 $(QUICK)
+STATS_SIZES := --rows 1000000 --compare-rows 100000 --models 4 --seeds 4 $(QUICK)
+PREPARE_SIZES := --rows 1000000 2000000 --results results/benchmarks/quick
+MEMORY_SIZES := --models stem --tables 20000 1000000 --rows 50000 200000 $(QUICK)
+GROWTH_SIZES := --rows 200000 800000 --tables 50000 1000000 --models shared_bottom stem $(QUICK)
+ORCHESTRATION_SIZES := --cells 4 --suites 100 --rows 50000 --each 2 $(QUICK)
+else
+PREPARE_SIZES := --rows 5000000 20000000
+endif
 bench: setup
-	python -m benchmarks.train
-	python -m benchmarks.evaluate
-	python -m benchmarks.objectives
-	python benchmarks/prepare.py --rows 5000000 20000000
+	python -m benchmarks.train $(TRAIN_SIZES)
+	python -m benchmarks.evaluate $(EVALUATE_SIZES)
+	python -m benchmarks.objectives $(OBJECTIVES_SIZES)
+	python -m benchmarks.memory $(MEMORY_SIZES)
+	python -m benchmarks.growth $(GROWTH_SIZES)
+	python -m benchmarks.orchestration $(ORCHESTRATION_SIZES)
+	python benchmarks/stats.py $(STATS_SIZES)
+	python benchmarks/prepare.py $(PREPARE_SIZES)
+	@if test -d data/splits; then python -m benchmarks.plan $(QUICK); \
+	else echo "no splits: run make, then python -m benchmarks.plan"; fi
 
 lint: setup
 	ruff check

@@ -17,7 +17,7 @@ from stembench.cli import app
 from stembench.data.schema import FIRST_ID
 from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
-from stembench.params_schema import Dataset
+from stembench.params_data import Dataset
 from stembench.plan import Data, Needs, Speed
 from stembench.training import build
 from tests.conftest import ROOT, make_schema

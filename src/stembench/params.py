@@ -19,8 +19,10 @@ from pydantic import ValidationError
 
 from stembench import params_models, params_objectives, params_protocols
 from stembench.errors import StembenchError
+from stembench.params_data import Dataset, Table
 from stembench.params_errors import explain
-from stembench.params_schema import Dataset, Params, Suite, Table, canonical
+from stembench.params_schema import Params, Suite
+from stembench.params_train import canonical
 
 __all__ = ["Dataset", "Params", "Run", "Suite", "expand", "load", "parse", "resolve"]
 

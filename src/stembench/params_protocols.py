@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from stembench import params_models
 from stembench.params_errors import explain
 from stembench.params_models import Argument
-from stembench.params_schema import Params, PartialTrain, Suite, Train
+from stembench.params_schema import Params, Suite
+from stembench.params_train import PartialTrain, Train
 from stembench.params_tuning import Dimension, Space
 
 #: Keys of `train` that no search may set, and why.

@@ -20,7 +20,7 @@ from stembench.data.schema import FIRST_ID, Field, Kind, Role, Schema
 from stembench.data.splits import PARTS, SplitDirectory
 from stembench.models.layers import EmbeddingBank
 from stembench.params import Params, Suite, expand
-from stembench.params_schema import Archive, Dataset
+from stembench.params_data import Archive, Dataset
 from stembench.training import build
 
 #: Assumed where nothing is known: rows per id of a user or item, and ids of any other field.

@@ -56,7 +56,8 @@ SPLIT_SOURCES = (
     "data/users.py",
     "data/vocabulary.py",
     "data/writer.py",
-    "params_schema.py",
+    "params_data.py",
+    "params_train.py",
 )
 #: Files whose change can change the tables, and the report made from them.
 COMPARISON_SOURCES = (

@@ -17,7 +17,7 @@ import yaml
 from stembench import params_protocols
 from stembench.errors import StembenchError
 from stembench.params import Params, Run, Suite, expand, resolve
-from stembench.params_schema import canonical
+from stembench.params_train import canonical
 
 #: In place of the spec's hash of a cell whose search is not done: no run has it.
 NOT_TUNED = "not tuned"

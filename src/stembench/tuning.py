@@ -35,7 +35,7 @@ from stembench.data.schema import Schema
 from stembench.data.splits import Part, SplitDirectory
 from stembench.device import choose
 from stembench.errors import StembenchError
-from stembench.params_schema import canonical
+from stembench.params_train import canonical
 
 logger = logging.getLogger(__name__)
 

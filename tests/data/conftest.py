@@ -20,7 +20,7 @@ from hypothesis import settings
 from stembench.data import split
 from stembench.data.keys import coder
 from stembench.data.store import Store
-from stembench.params_schema import Dataset, Source
+from stembench.params_data import Dataset, Source
 
 # Files are written in the examples, and a busy machine is slow at that.
 settings.register_profile("files", deadline=None)

@@ -20,7 +20,7 @@ from stembench.data import archives, download
 from stembench.data.fetch import fetch
 from stembench.data.progress import Progress
 from stembench.errors import StembenchError
-from stembench.params_schema import Source
+from stembench.params_data import Source
 from tests.data.conftest import MEMBERS, clean, sha256, source
 from tests.data.scenes import good_tar
 from tests.data.server import File, Server, serve
@@ -207,7 +207,7 @@ def test_a_killed_process_leaves_what_the_next_one_continues(server: Server, roo
     entry = entry_of(content, f"{server.url}/x.tar.gz")
     code = (
         "import sys; from pathlib import Path; from stembench.data.fetch import fetch;"
-        "from stembench.params_schema import Source;"
+        "from stembench.params_data import Source;"
         "fetch('mini', Source.model_validate_json(sys.argv[1]), Path(sys.argv[2]), [])"
     )
     command = [sys.executable, "-c", code, entry.model_dump_json(), str(root)]

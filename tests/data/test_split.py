@@ -16,7 +16,7 @@ from stembench import params
 from stembench.data import split
 from stembench.data.splits import PARTS
 from stembench.errors import StembenchError
-from stembench.params_schema import (
+from stembench.params_data import (
     DaySplit,
     RandomSplit,
     Split,

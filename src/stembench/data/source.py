@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 import polars as pl
 
-from stembench import params_schema
+from stembench import params_data
 from stembench.errors import StembenchError
 
 
@@ -34,27 +34,27 @@ def module(kind: str) -> SourceModule:
         raise StembenchError(f"source.kind: no file {kind}.py in stembench/data/sources") from None
 
 
-def options_for(function: Callable[..., Any], source: params_schema.Source) -> dict[str, Any]:
+def options_for(function: Callable[..., Any], source: params_data.Source) -> dict[str, Any]:
     """Those of `source.options` that the function has as keyword-only arguments."""
     taken = inspect.signature(function).parameters.values()
     names = [item.name for item in taken if item.kind is item.KEYWORD_ONLY]
     return {name: source.options[name] for name in names if name in source.options}
 
 
-def load(source: params_schema.Source, root: Path) -> pl.LazyFrame:
+def load(source: params_data.Source, root: Path) -> pl.LazyFrame:
     """The source's table."""
     function = module(source.kind).load
     return function(root, **options_for(function, source))
 
 
-def facts(source: params_schema.Source, root: Path) -> dict[str, Any]:
+def facts(source: params_data.Source, root: Path) -> dict[str, Any]:
     """What the source says of its files for the manifest: rows dropped by its rules, say."""
     function = getattr(module(source.kind), "facts", None)
     found: dict[str, Any] = function(root, **options_for(function, source)) if function else {}
     return found
 
 
-def leaks(source: params_schema.Source) -> dict[str, str]:
+def leaks(source: params_data.Source) -> dict[str, str]:
     """Columns that may not be input fields, and why: those of the kind, then the entry's own."""
     chosen = module(source.kind)
     function = getattr(chosen, "leaks", None)

@@ -19,7 +19,7 @@ from stembench.data.prepare import split_dataset
 from stembench.data.schema import FIRST_ID
 from stembench.data.splits import PARTS, SplitDirectory
 from stembench.errors import StembenchError
-from stembench.params_schema import Dataset
+from stembench.params_data import Dataset
 from tests.conftest import ROOT
 from tests.data.conftest import pack_tar, pack_zip, sha256
 from tests.data.sources.miniature import files_of

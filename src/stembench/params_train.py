@@ -1,0 +1,66 @@
+"""What the sections of params.yaml have in common: strict types, names, and how one trains."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.fields import FieldInfo
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Strict(BaseModel):
+    """Unknown keys and silent conversions are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Select(Strict):
+    """Which epoch's weights are kept: the best validation `metric`, as the mean `over` the tasks or
+    task by task; `both`: train on until either rule has stopped, and read the test part by both."""
+
+    metric: Literal["auc"]
+    over: Literal["mean", "task"]
+    both: bool
+
+
+class Train(Strict):
+    """How every model is trained."""
+
+    optimizer: Literal["adam"]
+    embedding_optimizer: Literal["dense", "rows"]
+    lr: float = Field(gt=0, le=1)
+    batch_size: Positive
+    epochs: Positive
+    patience: Positive
+    embedding_l2: float = Field(ge=0, le=1)
+    clip_norm: float = Field(gt=0)
+    precision: Literal["float32", "bfloat16", "auto"]
+    device: Literal["auto", "cpu", "cuda"]
+    select: Select
+    diagnostics: bool
+    keep_weights: bool
+
+
+def _bounded(info: FieldInfo) -> Any:
+    """The field's type with its bounds."""
+    return Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+
+
+#: `train` of a data set, model or suite: the same keys, types and bounds, none required. A key
+#: without a value is refused; None stands for a key that is not there.
+PartialTrain: Any = create_model(  # type: ignore[call-overload]
+    "PartialTrain",
+    __base__=Strict,
+    **{name: (_bounded(info), None) for name, info in Train.model_fields.items()},
+)
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys: the same content always gives the same text."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
