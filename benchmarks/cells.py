@@ -20,8 +20,9 @@ from stembench.data.schema import Field, Schema
 from stembench.data.splits import PARTS
 from stembench.plan_speed import random_part
 
-#: Nets of the demo, and the suite that benchmarks' cells are written to.
+#: Narrow nets, and the suite that benchmarks' cells are written to.
 NARROW = {
+    "embedding_dim": 16,
     "bottom_units": [64, 32],
     "expert_units": [64, 32],
     "gate_units": [32],

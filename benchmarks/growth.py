@@ -112,7 +112,10 @@ def of_rows(model: str, sizes: Sequence[int]) -> list[Row]:
             cells.write_split(Path(folder), cells.schema(50_000), counts)
             one, two = (
                 cells.train(
-                    cells.spec(model, epochs=n, patience=n + 1, diagnostics=False), Path(folder)
+                    cells.spec(
+                        model, epochs=n, patience=n + 1, diagnostics=False, batch_size=BATCH
+                    ),
+                    Path(folder),
                 ).cpu_s
                 for n in (1, 2)
             )
@@ -200,7 +203,7 @@ def main() -> None:
         cells.table(["series", "a", "b", "largest residual"], fits(rows)),
         crossover(rows),
     ]
-    text = f"Batches of {BATCH}, 8 fields, embeddings of 16, the demo's nets; one thread."
+    text = f"Batches of {BATCH}, 8 fields, embeddings of 16, narrow nets; one thread."
     page = cells.page("Growth of the cost", "python -m benchmarks.growth", text, "", tables)
     save(options.out, "growth", rows, page)
 
