@@ -17,8 +17,9 @@ from typing import Annotated
 
 import typer
 
-from stembench import __version__, cli_analysis, cli_checks
-from stembench.cli_options import RAW, RESULTS, SPLITS, SuiteName
+from stembench import __version__, cli_analysis, cli_checks, cli_data
+from stembench.cli_data import entry_of
+from stembench.cli_options import RESULTS, SPLITS, DatasetName, SuiteName
 from stembench.errors import StembenchError
 
 app = typer.Typer(
@@ -29,12 +30,7 @@ app = typer.Typer(
     "folder; `snakemake --cores N` calls these commands in the right order.",
 )
 
-data_app = typer.Typer(no_args_is_help=True, help="Make a data set's split, or show it.")
-app.add_typer(data_app, name="data")
-
 DATABASE = "sqlite:///mlflow.db"
-
-DatasetName = Annotated[str, typer.Argument(help="a data set of params.yaml", show_default=False)]
 
 
 def main() -> None:
@@ -57,8 +53,7 @@ def main() -> None:
         raise
 
 
-cli_analysis.register(app)
-cli_checks.register(app)
+cli_data.register(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -68,74 +63,6 @@ def _version(
     if version:
         typer.echo(__version__)
         raise typer.Exit
-
-
-@app.command()
-def fetch(
-    dataset: DatasetName,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="download nothing, as with STEMBENCH_OFFLINE=1")
-    ] = False,
-) -> None:
-    """Download or generate a data set's raw files into data/raw, checked by checksum."""
-    from stembench import params
-    from stembench.data.fetch import fetch as run
-
-    settings = params.load()
-    entry = _entry(dataset, settings)
-    run(dataset, entry.source, RAW / dataset, settings.mirrors, offline=offline or None)
-
-
-@app.command()
-def split(dataset: DatasetName) -> None:
-    """Encode a data set and split it into training, validation and test part."""
-    from stembench import params
-    from stembench.data.prepare import split_dataset
-
-    split_dataset(dataset, _entry(dataset, params.load()), RAW / dataset, SPLITS / dataset)
-
-
-@data_app.command("make")
-def data_make(
-    dataset: DatasetName,
-    stamp: Annotated[
-        Path | None, typer.Option(help="write the split's name and hash here, as JSON")
-    ] = None,
-) -> None:
-    """Bring a data set's split up to date through DVC (fetch and split, what is needed)."""
-    from stembench import params
-    from stembench.orchestration import make_split
-
-    _entry(dataset, params.load())
-    make_split(dataset, SPLITS / dataset, stamp)
-
-
-@data_app.command("show")
-def data_show(
-    dataset: DatasetName,
-    html: Annotated[Path | None, typer.Option(help="write the HTML data card here")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="write the figures here, as JSON")
-    ] = None,
-) -> None:
-    """Show what is in a data set's split: sizes, rates, users, labels, vocabularies, sources."""
-    from stembench import params
-    from stembench.data.card import dataset_facts
-    from stembench.data.splits import SplitDirectory
-    from stembench.provenance import write_json
-
-    entry = _entry(dataset, params.load())
-    facts = dataset_facts(SplitDirectory(SPLITS / dataset), entry.source)
-    if html is not None:
-        from stembench.report.card_html import write_card
-
-        typer.echo(f"data card: {write_card(facts, html)}")
-    if json_file is not None:
-        write_json(json_file, facts)
-    if html is None and json_file is None:
-        from stembench.report.card_text import print_card
-
-        print_card(facts)
 
 
 @app.command()
@@ -167,7 +94,7 @@ def train(
         settings = params.load()
         chosen = settings.select(suite)
         suite = chosen.name
-        _entry(dataset, settings)
+        entry_of(dataset, settings)
         if model not in settings.models:
             raise StembenchError(f"unknown model {model!r}: one of {', '.join(settings.models)}")
         run_of = params.resolve(settings, chosen, dataset, model, seed)
@@ -221,7 +148,7 @@ def tune(
         settings = params.load()
         chosen = settings.select(suite)
         suite = chosen.name
-        _entry(dataset, settings)
+        entry_of(dataset, settings)
         if model not in settings.models:
             raise StembenchError(f"unknown model {model!r}: one of {', '.join(settings.models)}")
         plan = tuned.plan(settings, chosen, dataset, model)
@@ -348,37 +275,6 @@ def list_(suite: SuiteName = None) -> None:
     typer.echo(overview(settings, settings.select(suite), RESULTS, SPLITS))
 
 
-@app.command()
-def plan(
-    suite: SuiteName = None,
-    cores: Annotated[
-        int | None, typer.Option(min=1, help="cells at a time [default: all cores]")
-    ] = None,
-    calibrate: Annotated[
-        bool, typer.Option(help="measure the speed of each model by a few steps, for the times")
-    ] = True,
-    seconds: Annotated[float, typer.Option(min=1, help="time for the calibration")] = 30.0,
-) -> None:
-    """Print what a suite will need: rows, disk, memory, time, and files missing by hand."""
-    from stembench import params, plan_speed
-    from stembench.plan import needs, survey
-    from stembench.plan_text import print_plan
-
-    settings = params.load()
-    chosen = settings.select(suite)
-    data = survey(settings, chosen, RAW, SPLITS)
-    by_name = {each.name: each for each in data}
-    cells = needs(settings, chosen, data)
-    work = [(spec, by_name[need.dataset]) for need, spec in cells]
-    speeds = plan_speed.calibrate(work, seconds) if calibrate else {}
-    sizes = [(need, spec["train"]["batch_size"]) for need, spec in cells]
-    print_plan(chosen.name, data, sizes, speeds, cores or os.cpu_count() or 1)
-    if chosen.protocol == "tuned":
-        typer.echo(
-            "Not counted: the searches of the protocol tuned, see its settings in params.yaml."
-        )
-
-
 @app.command(hidden=True)
 def where(suite: SuiteName = None) -> None:
     """Say where the results of a suite are."""
@@ -408,12 +304,8 @@ def show(
     typer.echo(describe(folder))
 
 
-def _entry(dataset: str, settings):  # type: ignore[no-untyped-def]
-    """The data set's entry; raises StembenchError for an unknown name."""
-    if dataset not in settings.datasets:
-        known = ", ".join(settings.datasets)
-        raise StembenchError(f"unknown data set {dataset!r}: one of {known}")
-    return settings.datasets[dataset]
+cli_analysis.register(app)
+cli_checks.register(app)
 
 
 def _quiet_threads() -> None:

@@ -13,3 +13,4 @@ SuiteName = Annotated[
     str | None, typer.Option("--suite", help="a suite of params.yaml [default: the chosen one]")
 ]
 Partial = Annotated[bool, typer.Option("--partial", help="accept missing cells, and name them")]
+DatasetName = Annotated[str, typer.Argument(help="a data set of params.yaml", show_default=False)]
