@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -204,7 +205,13 @@ def main() -> None:
         crossover(rows),
     ]
     text = f"Batches of {BATCH}, 8 fields, embeddings of 16, narrow nets; one thread."
-    page = cells.page("Growth of the cost", "python -m benchmarks.growth", text, "", tables)
+    page = cells.page(
+        "Growth of the cost",
+        " ".join(["python -m benchmarks.growth", *sys.argv[1:]]),
+        text,
+        "",
+        tables,
+    )
     save(options.out, "growth", rows, page)
 
 

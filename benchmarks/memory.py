@@ -11,6 +11,7 @@ what else the machine does. Writes results/benchmarks/memory.csv and .md.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,11 @@ def main() -> None:
     )
     columns = ["cell", "from", "to", "peak MB", "more MB", "that is"]
     page = cells.page(
-        "Memory of a cell", "python -m benchmarks.memory", text, "", [cells.table(columns, shown)]
+        "Memory of a cell",
+        " ".join(["python -m benchmarks.memory", *sys.argv[1:]]),
+        text,
+        "",
+        [cells.table(columns, shown)],
     )
     save(options.out, "memory", found, page)
 

@@ -217,7 +217,7 @@ def main() -> None:
     ]
     page = cells.page(
         "Orchestration",
-        "python -m benchmarks.orchestration",
+        " ".join(["python -m benchmarks.orchestration", *sys.argv[1:]]),
         f"Cells of STEM on 1,000 training rows; packing: {options.rows:,} rows, two "
         f"epochs, narrow nets. Load at the end {load:.1f}.",
         "",
