@@ -147,3 +147,15 @@ def test_the_table_has_every_bucket_and_the_sensitivity_panel(results: Path) -> 
 def test_a_lost_table_is_told_with_the_command(results: Path) -> None:
     with pytest.raises(StembenchError, match="run `stembench comparable` first"):
         comparable.write_comparable(results, "stem")
+
+
+def test_a_data_set_without_pairs_of_tasks_is_named(make_results: Make) -> None:
+    datasets = {"movielens": ("like", "love"), "synthetic_null": ("like",)}
+    results = give(make_results(datasets=datasets, seeds=(1, 2), models=MODELS), {})
+    comparable.write_comparable(results, "stem")
+    found = comparable.section(read_results(results))
+    assert found is not None
+    assert found["without"] == ["Synthetic (no conflict)"]
+    assert "no two models with common seeds: Synthetic (no conflict)." in (
+        write_report(results).read_text()
+    )

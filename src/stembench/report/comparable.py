@@ -61,6 +61,7 @@ def section(results: Results) -> dict[str, Any] | None:
         "baseline": baseline,
         "setting": setting_name(records(table)[0]) if len(table) else "",
         "answers": answers(table, results.alpha),
+        "without": [names.dataset(d) for d in results.datasets if d not in set(table["dataset"])],
         "figures": [
             (key, caption.format(baseline=baseline, alpha=f"{results.alpha:g}"))
             for key, caption in _CAPTIONS.items()
