@@ -67,7 +67,7 @@ HIGH = {"delta": 0.009, "ci_lo": 0.003, "ci_hi": 0.015, "verdict": "positive"}
         ({}, {}, "below that of Single-Task in 0 and above it in 0 of 2 tests"),
         (HIGH, {"verdict": "small", "ci_lo": None, "ci_hi": None},
          "in 0 and above it in 1 of 1 tests, with 1 more too small to test; the difference is "
-         "+0.0090 (interval +0.0030 to +0.0150; like of MovieLens-100K)."),
+         "+0.0090 (interval +0.0030 to +0.0150; like of MovieLens-100K)"),
     ],
 )  # fmt: skip
 def test_the_answer_tells_the_references_own_transfer(

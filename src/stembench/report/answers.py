@@ -158,11 +158,11 @@ def transfer(results: Results) -> str | None:
     )
     untested = len(rows) - len(tested)
     return (
-        f"On comparable samples, where negative transfer is claimed to lie, {name}'s AUC is "
-        f"significantly below that of {baseline} in {counts['negative']} and above it in "
-        f"{counts['positive']} of {len(tested)} tests"
+        f"On comparable samples, where negative transfer is claimed to lie, {name}'s AUC is after "
+        f"Holm's adjustment significantly below that of {baseline} in {counts['negative']} and "
+        f"above it in {counts['positive']} of {len(tested)} tests"
         + (f", with {untested} more too small to test" if untested else "")
-        + f"; the difference is {told}."
+        + f"; the difference is {told}, intervals not adjusted."
     )
 
 
