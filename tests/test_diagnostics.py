@@ -159,9 +159,12 @@ def test_flops_are_those_that_torch_counts(model: str) -> None:
     assert found[0] == found[1] > 0
 
 
-def test_a_cell_loads_neither_the_compiler_nor_sympy(split_path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["stem", "shared_bottom_pcgrad"])
+def test_a_cell_loads_neither_the_compiler_nor_sympy(
+    model: str, split_path: Path, tmp_path: Path
+) -> None:
     """It takes a second, and nothing is compiled."""
-    spec = demo_spec("stem", epochs=1)
+    spec = demo_spec(model, epochs=1)
     code = f"""
 import json, sys
 from pathlib import Path

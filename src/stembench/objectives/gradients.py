@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from stembench.errors import StembenchError
 from stembench.objectives import solvers
 from stembench.objectives.base import Objective
-from stembench.objectives.shared import TaskBackward, flat, looked_up, reach
+from stembench.objectives.shared import TaskBackward, accumulate, flat, looked_up, reach
 from stembench.objectives.solvers import Array
 
 Tables = Literal["weighted", "sum"]
@@ -106,7 +106,7 @@ class GradientMethod(Objective):
             if total is not None:
                 ends.append(vector)
                 sums.append(total)
-        torch.autograd.backward(ends, sums)
+        accumulate(ends, sums)
 
 
 def _to_tasks(weights: Array) -> Array:

@@ -44,7 +44,7 @@ class TaskBackward:
     def gradients(self, task: int, inputs: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         """Gradient of one task's loss at each input, None where it does not reach."""
         start, slope = self._starts[task]
-        # What torch.autograd.grad calls, which for a slope imports sympy first: .4 s of each cell.
+        # As torch.autograd.grad, see `accumulate`.
         found = _engine_run_backward(
             (start,), (slope,), True, False, tuple(inputs), allow_unreachable=True,
             accumulate_grad=False,
@@ -52,6 +52,17 @@ class TaskBackward:
         if self.exact:
             return found
         return tuple(g if g is not None and bool(g.any()) else None for g in found)
+
+
+def accumulate(ends: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    """Carry gradients at `ends` on to the leaves, and free the graph.
+
+    As torch.autograd.backward, which imports sympy to compare shapes: .4 s of each cell.
+    """
+    _engine_run_backward(
+        tuple(ends), tuple(gradients), False, False, (), allow_unreachable=True,
+        accumulate_grad=True,
+    )  # fmt: skip
 
 
 def _columns(logits: Tensor) -> list[GradientEdge] | None:
