@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,38 @@ def test_a_model_gets_its_bits_back_buffers_included(tmp_path: Path) -> None:
         model[0].weight.zero_()
     saved.load_into(other)
     assert all(torch.equal(value, expected[name]) for name, value in other.state_dict().items())
+
+
+class Tied(nn.Module):
+    """Two names for one tensor, and one that is a view of another's transpose."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.first = nn.Linear(3, 3, bias=False)
+        self.second = nn.Linear(3, 3, bias=False)
+        self.second.weight = self.first.weight
+        self.across = nn.Parameter(torch.randn(2, 4).T)
+
+
+def test_tied_and_strided_weights_come_back(tmp_path: Path) -> None:
+    model, other = Tied(0), Tied(1)
+    assert not model.across.is_contiguous()
+    checkpoints.save(model, tmp_path, 1).load_into(other)
+    assert torch.equal(other.first.weight, model.first.weight)
+    assert torch.equal(other.across, model.across)
+    assert other.second.weight is other.first.weight
+
+
+def test_a_full_disk_is_an_os_error(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # nothing larger can be written
+    try:
+        with pytest.raises(OSError, match=r"weights-1\.safetensors") as caught:
+            checkpoints.save(net(0), tmp_path, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
 
 
 def test_those_not_kept_are_deleted_and_nothing_else(tmp_path: Path) -> None:

@@ -3,12 +3,15 @@ beside the weights that train, their gradients and the two moments of Adam."""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
 from torch import nn
 
 NAME = "weights-{epoch}.safetensors"
@@ -22,7 +25,7 @@ class Checkpoint:
 
     def load_into(self, model: nn.Module) -> None:
         """Give the model these weights, on its own device; the file is memory-mapped."""
-        model.load_state_dict(load_file(self.path))
+        load_model(model, self.path)
 
     def copy_to(self, path: Path) -> None:
         """A file of its own, which outlives `keep_only`."""
@@ -30,9 +33,15 @@ class Checkpoint:
 
 
 def save(model: nn.Module, folder: Path, epoch: int) -> Checkpoint:
-    """Write the model's state. Raises OSError when the disk is full."""
+    """Write the model's state, tied weights once. Raises OSError when the disk is full."""
     path = folder / NAME.format(epoch=epoch)
-    save_file(model.state_dict(), path)
+    try:
+        save_model(model, str(path))
+    except SafetensorError as error:  # no OSError, and the number is in its text alone
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
     return Checkpoint(path)
 
 
