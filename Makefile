@@ -38,14 +38,14 @@ $(SETUP): requirements.lock pyproject.toml
 test: setup
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile $(ARGS)
 
-# The statistics tested by themselves, into results/validation: half an hour of two cores. For its
+# The statistics tested by themselves, into results/validation: five minutes of two cores. For its
 # nulls on real runs: snakemake --cores all --config suite=nulls
 validate: setup
 	OMP_NUM_THREADS=1 stembench validate $(ARGS)
 
 # Speeds of this machine into results/benchmarks: about an hour on two cores, ten minutes with
-# BENCH=quick, whose smaller sizes go to results/benchmarks/quick. The last needs the splits of the chosen suite,
-# which `make` leaves.
+# BENCH=quick, whose smaller sizes go to results/benchmarks/quick. The last needs the splits of the
+# chosen suite, which `make` leaves.
 BENCH ?= full
 ifeq ($(BENCH),quick)
 QUICK := --out results/benchmarks/quick
@@ -58,7 +58,7 @@ MEMORY_SIZES := --models stem --tables 20000 1000000 --rows 50000 200000 $(QUICK
 GROWTH_SIZES := --rows 200000 800000 --tables 50000 1000000 --models shared_bottom stem $(QUICK)
 ORCHESTRATION_SIZES := --cells 4 --suites 100 --rows 50000 --each 2 $(QUICK)
 else
-PREPARE_SIZES := --rows 5000000 20000000
+PREPARE_SIZES := --rows 5000000 20000000 40000000
 endif
 bench: setup
 	python -m benchmarks.train $(TRAIN_SIZES)

@@ -94,7 +94,13 @@ def row(what: str, size: int, seconds: Sequence[float], unit: str) -> Row:
     """A line of the table; `spread`: (max - min) / median."""
     median = statistics.median(seconds)
     spread = (max(seconds) - min(seconds)) / median
-    return {"what": what, "size": size, "seconds": median, "unit": unit, "spread": spread}
+    found = {"what": what, "size": size, "seconds": median, "unit": unit, "spread": spread}
+    return found | {"values": len(seconds)}
+
+
+def spread(row: Row) -> str:
+    """Of several values; a single one has none."""
+    return f"{row['spread']:.0%}" if row["values"] > 1 else ""
 
 
 def line(sizes: Sequence[float], seconds: Sequence[float]) -> tuple[float, float, float]:
@@ -171,9 +177,14 @@ def crossover(rows: list[Row]) -> str:
     told = ", ".join(
         f"{size:,.0f} rows: {g:.2f}" for size, g in zip(dense[:, 0], gain, strict=True)
     )
-    if gain[0] < 1 < gain[-1]:
-        at = np.exp(np.interp(0.0, np.log(gain), np.log(dense[:, 0])))
+    # The last rise through 1: below it the two are alike, and noise crosses more than once.
+    rises = [i for i in range(len(gain) - 1) if gain[i] < 1 <= gain[i + 1]]
+    if rises:
+        here = slice(rises[-1], rises[-1] + 2)
+        at = np.exp(np.interp(0.0, np.log(gain[here]), np.log(dense[here, 0])))
         told += f"; as long at about {at:,.0f} rows"
+    else:
+        told += "; as long at none of the sizes"
     return f"Dense step over a step of the batch's rows: {told}."
 
 
@@ -195,8 +206,7 @@ def main() -> None:
     rows += of_tasks(options.models, options.tasks, options.rounds)
     rows += of_tables(options.tables, options.rounds)  # last: what it frees stays
     shown = [
-        [r["what"], f"{r['size']:,}", f"{r['seconds']:.4g}", r["unit"], f"{r['spread']:.0%}"]
-        for r in rows
+        [r["what"], f"{r['size']:,}", f"{r['seconds']:.4g}", r["unit"], spread(r)] for r in rows
     ]
     tables = [
         cells.table(["series", "size", "CPU s", "of a", "spread"], shown),

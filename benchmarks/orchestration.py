@@ -194,6 +194,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=3, help="cells per place when packed")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
+    load = os.getloadavg()[0]  # before this adds its own
     table: list[Row] = []
     for measure, arguments in (
         (of_parts, [(options.cells,)]),
@@ -210,7 +211,6 @@ def main() -> None:
     ]  # fmt: skip
     work = ("cell: training", "no-op", "packing")
     overhead = sum(r["median"] for r in table if not r["what"].startswith(work))
-    load = os.getloadavg()[0]
     tables = [
         cells.table(["part", "size", "median", "range", "unit"], shown),
         f"Overhead of a cell, all but training and evaluation: {overhead:.2f} s.",
@@ -219,7 +219,7 @@ def main() -> None:
         "Orchestration",
         " ".join(["python -m benchmarks.orchestration", *sys.argv[1:]]),
         f"Cells of STEM on 1,000 training rows; packing: {options.rows:,} rows, two "
-        f"epochs, narrow nets. Load at the end {load:.1f}.",
+        f"epochs, narrow nets. Load before {load:.1f}.",
         "",
         tables,
     )

@@ -30,7 +30,8 @@ TYPICAL_BEST = 3
 #: MB of a process that has torch loaded and trains next to nothing.
 BASE_MB = 270
 #: Copies of the weights in memory: themselves, gradient, two of Adam; those of the chosen epochs
-#: are files. See benchmarks/memory.py. The optimiser's: gradient and Adam.
+#: are files. Some cells take room for a fifth, see benchmarks/memory.py. The optimiser's: gradient
+#: and Adam.
 COPIES, OPTIMISER_COPIES = 4, 3
 #: Bytes per row of the largest evaluated part: its file, logits, the sorting of the metrics.
 METRIC_BYTES = 125
@@ -224,7 +225,7 @@ def cell_needs(spec: dict[str, Any], data: Data, seeds: int = 1) -> Needs:
         BASE_MB * 10**6
         + COPIES * weights
         + 2 * 4 * train["batch_size"] * widths  # activations and their gradients
-        + (8 + row_bytes(data.schema)) * data.rows["train"]  # the order of the rows, and they
+        + (4 + row_bytes(data.schema)) * data.rows["train"]  # the order of the rows, and they
         + METRIC_BYTES * evaluated
     )
     return Needs(

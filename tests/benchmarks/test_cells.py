@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth
+from benchmarks import cells, growth, orchestration
 from tests.conftest import ROOT
 
 
@@ -30,24 +30,34 @@ def run(name: str, out: Path, *arguments: object) -> list[dict[str, str]]:
 
 def test_memory(tmp_path: Path) -> None:
     sizes = ["--tables", 1600, 800_000, "--table-rows", 4096, "--rows", 2000, 4000]
-    table = run("memory", tmp_path, "--models", "shared_bottom", *sizes)
+    table = run("memory", tmp_path, "--models", "stem", *sizes)
     assert len(table) == 5 + 3
     copies = {row["what"]: float(row["each"]) for row in table if "copies" in row["unit"]}
     assert len(copies) == 5
-    # Loose: 51 MB of tables, with allocations of other sizes beside them.
-    assert all(1 < each < 8 for each in copies.values())
+    # Weights, gradients and two moments; by rows no gradient of a whole table.
+    expected = {what: 3 if "rows of the batch" in what else 4 for what in copies}
+    assert copies == pytest.approx(expected, abs=0.6)
 
 
 @pytest.mark.workflow
 def test_orchestration(tmp_path: Path) -> None:
     sizes = ["--cells", 2, "--suites", 5, "--repeats", 1, "--rows", 500, "--each", 1]
     table = run("orchestration", tmp_path, "--models", "shared_bottom", *sizes)
-    parts = [float(row["median"]) for row in table if row["what"].startswith("cell: ")]
+    parts = [row for row in table if row["what"].startswith("cell: ")]
     assert len(parts) == 6
-    assert all(0 <= seconds < 60 for seconds in parts)
+    assert all(float(row["min"]) >= 0 for row in parts)
     assert [row["size"] for row in table if row["what"].startswith("no-op")] == ["5"]
     assert sum(row["what"].startswith("packing: ") for row in table) >= 3
     assert all(float(row["median"]) > 0 for row in table if row["unit"] == "cells / h")
+
+
+def test_the_parts_of_a_cell_add_up_to_its_time(tmp_path: Path) -> None:
+    cells.write_split(tmp_path, cells.schema(800), {"train": 3000, "valid": 500, "test": 500})
+    outcome = cells.train(cells.spec("shared_bottom", epochs=2, patience=3), tmp_path)
+    found = orchestration.parts(outcome)
+    assert sum(found.values()) == pytest.approx(outcome.wall_s, abs=0.01)
+    assert all(seconds >= 0 for seconds in found.values())
+    assert outcome.cpu_s < outcome.wall_s + 1
 
 
 def test_growth(tmp_path: Path) -> None:
@@ -65,10 +75,22 @@ def test_a_line_is_found_and_its_residual() -> None:
     assert growth.line([1, 2, 4], [3.0, 6.0, 9.0])[2] > 0.05
 
 
+def crossover(dense: list[float], lazy: list[float]) -> str:
+    sizes = [1000 * 16**i for i in range(len(dense))]
+    return growth.crossover(
+        [
+            growth.row(f"a step by rows of the tables, {kind}", size, [seconds], "step")
+            for kind, times in {"dense": dense, "rows": lazy}.items()
+            for size, seconds in zip(sizes, times, strict=True)
+        ]
+    )
+
+
 def test_the_crossover_lies_between_the_sizes_around_it() -> None:
-    rows = [
-        growth.row(f"a step by rows of the tables, {kind}", size, [seconds], "step")
-        for kind, times in {"dense": (1.0, 4.0), "rows": (2.0, 2.0)}.items()
-        for size, seconds in zip((1000, 16_000), times, strict=True)
-    ]
-    assert "as long at about 4,000 rows" in growth.crossover(rows)
+    assert "as long at about 4,000 rows" in crossover([1.0, 4.0], [2.0, 2.0])
+
+
+def test_the_crossover_is_the_last_one_where_noise_makes_several() -> None:
+    told = crossover([2.1, 1.9, 1.0, 4.0], [2.0, 2.0, 2.0, 2.0])
+    assert "as long at about 1,024,000 rows" in told
+    assert "as long at none of the sizes" in crossover([3.0, 4.0], [2.0, 2.0])
