@@ -10,7 +10,7 @@ from torch import nn
 from stembench.errors import StembenchError
 from stembench.models.layers import EmbeddingBank
 from stembench.objectives import build as build_objective
-from stembench.objectives import gradients, solvers, task_bce
+from stembench.objectives import gradients, shared, solvers, task_bce
 from stembench.objectives.base import Objective, bce, losses_of
 from stembench.objectives.equal import Equal
 from stembench.objectives.shared import reach, readers
@@ -187,22 +187,42 @@ def test_a_task_without_a_gradient_is_left_out() -> None:
     assert objective._weights(np.full((3, 3), np.nan), np.ones(3)).tolist() == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.parametrize("model", ["stem", "mmoe", "aitm"])
+def test_a_tasks_pass_is_what_autograd_gives(model: str) -> None:
+    """TaskBackward calls the engine itself: as torch.autograd.grad of the task's loss, to rounding,
+    whether it starts at the loss or below the concatenation."""
+    net, fields, labels = network(model)
+    losses = losses_of(net)
+    assert losses is not None
+    inputs = list(net.parameters())
+    backward = shared.TaskBackward(losses, net(fields), labels)
+    for t in range(2):
+        expected = torch.autograd.grad(
+            losses(net(fields), labels)[t], inputs, allow_unused=True, materialize_grads=True
+        )
+        found = backward.gradients(t, inputs)
+        for mine, theirs in zip(found, expected, strict=True):
+            mine = torch.zeros_like(theirs) if mine is None else mine
+            torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-7)
+
+
 def test_a_table_never_gets_a_dense_gradient_a_task() -> None:
     """Autograd is asked for looked-up embeddings, never for a table."""
     net, fields, labels = network("stem")
     objective = gradients.PCGrad(("task_0", "task_1"))
     objective.bind(net, fields, torch.Generator())
     asked: list[torch.Tensor] = []
-    original = torch.autograd.grad
+    original = shared.TaskBackward.gradients
 
-    def grad(outputs: object, inputs: object, *rest: object, **options: object) -> object:
-        asked.extend(inputs if isinstance(inputs, list) else [inputs])
-        return original(outputs, inputs, *rest, **options)
+    def gradients_of(self: object, task: int, inputs: list[torch.Tensor]) -> object:
+        asked.extend(inputs)
+        return original(self, task, inputs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.autograd, "grad", grad)
+        patch.setattr(shared.TaskBackward, "gradients", gradients_of)
         objective.backward(fields, labels)
-    assert asked
+    looked_up = [tensor for tensor in asked if not tensor.is_leaf]
+    assert looked_up
     assert all(tensor is not net.embeddings.weight for tensor in asked)
     assert net.embeddings.weight.grad is not None
 
