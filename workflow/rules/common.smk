@@ -56,8 +56,8 @@ wildcard_constraints:
 
 onstart:
     # Snakemake's default limit of 100 new jobs a second leaves a timer behind each job that has
-    # ended, and every timer looks at all ready jobs each second: after hundreds of cells, a whole
-    # core. Limits that someone set stand.
+    # ended, and every timer looks at all ready jobs each second, so that its own work grows with
+    # the square of the cells. Limits that someone set stand.
     limiter = workflow.scheduler.job_rate_limiter
     if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
