@@ -29,7 +29,7 @@ ALLOWED = {
     "params_schema": {"errors", "params_data", "params_train", "params_tuning"},
     "params_data": {"errors", "params_train"},
     "params_train": set(),
-    "params_tuning": set(),
+    "params_tuning": {"params_train"},
     "params_protocols": {
         "params_errors", "params_models", "params_schema", "params_train", "params_tuning",
     },

@@ -11,18 +11,14 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from stembench.params_train import Strict
 
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 
 
-class Section(BaseModel):
-    """Unknown keys and silent conversions are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Dimension(Section):
+class Dimension(Strict):
     """What a trial may draw for one setting: one of `choices`, or a number in [low, high].
 
     Two whole numbers make a range of whole numbers; `log` draws evenly on the logarithm.
@@ -66,14 +62,14 @@ class Dimension(Section):
         return {"low": self.low, "high": self.high, "log": self.log}
 
 
-class Space(Section):
+class Space(Strict):
     """Settings of `train` and constructor arguments that a trial draws."""
 
     train: dict[str, Dimension] = {}
     args: dict[str, Dimension] = {}
 
 
-class Tuning(Section):
+class Tuning(Strict):
     """The budget of every model: `trials`, trained with `seed`, drawn from `space`.
 
     Of the common arguments a model takes those that its constructor has; its own `tune` adds to
@@ -86,7 +82,7 @@ class Tuning(Section):
     space: Space = Space()
 
 
-class Factors(Section):
+class Factors(Strict):
     """A crossed design: model entries with their level of each factor, and what is asked of it.
 
     contrasts: factor -> pairs of levels; the effect is the mean over the entries at the first
