@@ -22,6 +22,7 @@ from torch.utils.flop_counter import flop_registry
 from stembench.data.batches import Batches, stream
 from stembench.data.schema import Schema
 from stembench.models.layers import EmbeddingBank, Gate
+from stembench.models.linear import ONEDNN
 from stembench.objectives import Objective, losses_of
 from stembench.objectives.shared import TaskBackward, looked_up, reach, readers
 from stembench.selection import Choice
@@ -232,6 +233,8 @@ class Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
             self.total += formula(*args, **(kwargs or {}), out_val=out)
+        elif func.name() == ONEDNN:  # a (p, q) by b (r, q)
+            self.total += 2 * args[0].numel() * len(args[1])
         return out
 
 

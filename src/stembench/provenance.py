@@ -27,6 +27,7 @@ TRAINING_SOURCES = (
     "metrics.py",
     "models/embeddings.py",
     "models/layers.py",
+    "models/linear.py",
     "objectives/__init__.py",
     "objectives/base.py",
     "objectives/shared.py",

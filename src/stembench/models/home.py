@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
 from stembench.models.layers import MLP, BatchNorm, EmbeddingBank, Gate, MultiTask, logits, towers
+from stembench.models.linear import Linear
 
 
 class Unit(nn.Module):
@@ -34,14 +35,14 @@ class Unit(nn.Module):
         self, count: int, inputs: int, alone: bool, units: Sequence[int], rank: int, dropout: float
     ) -> None:
         super().__init__()
-        self.down = nn.Linear(inputs, rank, bias=False)
-        self.up = nn.Linear(rank, inputs, bias=False)
+        self.down = Linear(inputs, rank, bias=False)
+        self.up = Linear(rank, inputs, bias=False)
         self.experts = nn.ModuleList()
         for _ in range(count):
-            last = nn.Linear([inputs, *units][-2], units[-1], bias=False)  # BN has a bias
+            last = Linear([inputs, *units][-2], units[-1], bias=False)  # BN has a bias
             ending = [last, BatchNorm(units[-1]), nn.SiLU(), nn.Dropout(dropout)]
             self.experts.append(nn.Sequential(*MLP(inputs, units[:-1], None, dropout), *ending))
-        self.self_gate: Any = nn.Linear(inputs, count) if alone else None
+        self.self_gate: Any = Linear(inputs, count) if alone else None
 
     def forward(self, v: Tensor) -> list[Tensor]:
         """v (B, inputs) to one (B, h) per expert."""
@@ -110,11 +111,10 @@ class HoME(MultiTask):
         z = [gate(v, mine + common) + unit.alone(v, mine) for gate, unit, mine in parts]
         z_shared = self.meta_shared_gate(v, [*chain(*own), *common])
         z_shared = z_shared + self.meta_shared.alone(v, common)
-        common = self.shared(z_shared)
-        groups = [unit(x) for unit, x in zip(self.groups, z, strict=True)]
+        common, own = self.shared(z_shared), [u(x) for u, x in zip(self.groups, z, strict=True)]
         mixed, parts = [], zip(self.specific, self.gates, self.category, strict=True)
         for unit, gate, c in parts:
             mine = unit(z[c])
-            seen = gate(torch.cat([z[c], z_shared], dim=1), mine + groups[c] + common)
+            seen = gate(torch.cat([z[c], z_shared], dim=1), mine + own[c] + common)
             mixed.append(seen + unit.alone(z[c], mine))
         return logits(self.towers, mixed)

@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
 from stembench.models.embeddings import EmbeddingBank
+from stembench.models.linear import Linear
 
 __all__ = [
     "MLP",
@@ -28,6 +29,7 @@ __all__ = [
     "Experts",
     "Extractions",
     "Gate",
+    "Linear",
     "MultiTask",
     "linear",
     "logits",
@@ -84,7 +86,7 @@ class MLP(nn.Sequential):
     ) -> None:
         layers: list[nn.Module] = []
         for width in units:
-            layers += [linear(inputs, width), nn.ReLU()]
+            layers += [linear(inputs, width), nn.ReLU(inplace=True)]
             if dropout > 0:
                 layers.append(nn.Dropout(dropout))
             inputs = width
@@ -307,9 +309,9 @@ def task_bce(logits: Tensor, labels: Tensor) -> Tensor:
     return losses.mean(0)
 
 
-def linear(inputs: int, outputs: int) -> nn.Linear:
+def linear(inputs: int, outputs: int) -> Linear:
     """A Xavier-normal linear layer with zero bias."""
-    layer = nn.Linear(inputs, outputs)
+    layer = Linear(inputs, outputs)
     nn.init.xavier_normal_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
