@@ -78,8 +78,8 @@ ALLOWED = {
         "errors", "objectives", "objectives.base", "objectives.shared", "objectives.solvers",
     },
     "diagnostics": {
-        "data.batches", "data.schema", "models.layers", "objectives", "objectives.shared",
-        "selection",
+        "data.batches", "data.schema", "models.layers", "models.linear", "objectives",
+        "objectives.shared", "selection",
     },
     "training": {
         "allocator", "checkpoints", "errors", "metrics", "progress", "data.batches", "data.schema",
