@@ -81,10 +81,11 @@ ALLOWED = {
         "data.batches", "data.schema", "models.layers", "models.linear", "objectives",
         "objectives.shared", "selection",
     },
+    "compiled": {"errors", "models.layers", "objectives"},
     "training": {
-        "allocator", "checkpoints", "errors", "metrics", "progress", "data.batches", "data.schema",
-        "data.splits", "diagnostics", "models.layers", "objectives", "optimizer", "precision",
-        "selection",
+        "allocator", "checkpoints", "compiled", "errors", "metrics", "progress", "data.batches",
+        "data.schema", "data.splits", "diagnostics", "models.layers", "objectives", "optimizer",
+        "precision", "selection",
     },
     "tuning": {
         "errors", "provenance", "training", "tuned", "params_train", "device", "data.schema",

@@ -21,6 +21,7 @@ from stembench.params_tuning import Dimension, Space
 
 #: Keys of `train` that no search may set, and why.
 _FIXED = {
+    "compile": "it is part of how results are compared",
     "device": "it does not change what is learned",
     "embedding_optimizer": "it is part of how results are compared",
     "epochs": "it is the budget of a trial",

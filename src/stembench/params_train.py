@@ -42,6 +42,7 @@ class Train(Strict):
     clip_norm: float = Field(gt=0)
     precision: Literal["float32", "bfloat16", "auto"]
     device: Literal["auto", "cpu", "cuda"]
+    compile: bool
     select: Select
     diagnostics: bool
     keep_weights: bool

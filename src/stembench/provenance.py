@@ -18,6 +18,7 @@ TRAINING_SOURCES = (
     "allocator.py",
     "cell.py",
     "checkpoints.py",
+    "compiled.py",
     "data/batches.py",
     "data/schema.py",
     "data/splits.py",

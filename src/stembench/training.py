@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from stembench import checkpoints, metrics, objectives, precision
+from stembench import checkpoints, compiled, metrics, objectives, precision
 from stembench.allocator import give_back_freed_memory
 from stembench.data.batches import Batches, stream
 from stembench.data.schema import Schema
@@ -120,6 +120,8 @@ def fit(
     folder = history.parent
     objective = objectives.build(spec, schema.tasks, model, batches.fields[:64])
     selection = Selection(settings["select"], settings["patience"], schema.num_tasks)
+    if settings["compile"]:
+        compiled.compile_steps(model, objective, settings["batch_size"], device)
     diagnostics = None
     if settings["diagnostics"]:
         diagnostics = Diagnostics(schema, model, batches, seed, folder / "diagnostics.csv")

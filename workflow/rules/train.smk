@@ -1,7 +1,8 @@
 # One job per cell. The resolved spec is the rule's parameter and what the trainer reads, so what
 # triggered a cell is what it trains; in a tuned suite the search's outcome is an input, and its
 # values replace some of the spec's. The code trigger does not see imported modules: the source files
-# are inputs.
+# are inputs. `--resources gpu_cells=N` bounds the cells and searches that run at once by more than cores:
+# on a GPU they share its memory.
 
 
 rule database:
@@ -31,6 +32,8 @@ rule train:
     log:
         f"{OUT}/logs/{{dataset}}/{{model}}/{{seed}}.log",
     threads: 1
+    resources:
+        gpu_cells=1,
     params:
         spec=lambda wildcards: RUNS[
             wildcards.dataset, wildcards.model, wildcards.seed

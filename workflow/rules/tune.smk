@@ -19,6 +19,8 @@ rule tune:
         f"{OUT}/logs/tune/{{dataset}}/{{model}}.log",
     priority: 1
     threads: 1
+    resources:
+        gpu_cells=1,
     params:
         plan=lambda wildcards: tuned.plan(
             PARAMS, SUITE, wildcards.dataset, wildcards.model

@@ -33,6 +33,7 @@ class Linear(nn.Linear):
             and 2 * x.numel() * self.out_features >= LARGE
             and x.device.type == "cpu"
             and not torch.is_autocast_enabled("cpu")
+            and not torch.compiler.is_compiling()  # it knows this operator with fixed weights only
             and prefers_onednn()
         ):
             out: Tensor = _Linear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]

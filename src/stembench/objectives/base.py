@@ -51,6 +51,8 @@ class Objective:
 
     #: Whether the mean weights of each epoch are worth a column in history.csv.
     weighs = True
+    #: Whether the tasks' gradients are taken one by one, from the graph of the forward pass.
+    by_task = False
 
     def __init__(self, tasks: Sequence[str]) -> None:
         self.tasks = tuple(tasks)

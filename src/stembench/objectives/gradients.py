@@ -36,6 +36,8 @@ Tables = Literal["weighted", "sum"]
 class GradientMethod(Objective):
     """Finds w by `weigh` and combines as the module says."""
 
+    by_task = True
+
     def __init__(self, tasks: Sequence[str], *, tables: Tables = "weighted") -> None:
         super().__init__(tasks)
         self._weigh_tables = tables == "weighted"
