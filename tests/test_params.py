@@ -76,6 +76,10 @@ def edited(old: str, new: str) -> str:
         ("    seeds: 5\n", "    seeds: []\n", r"suites\.demo\.seeds: .*at least 1 item"),
         ("    seeds: 5\n", "    seeds: 0\n", r"suites\.demo\.seeds: must be greater than or equal to 1, not 0$"),
         ("    seeds: 5\n", "    seeds: [5, 5]\n", r"suites\.demo\.seeds: 5 stands twice"),
+        ("    seeds: 5\n", "    seeds: {first: 1, count: 0}\n", r"suites\.demo\.seeds\.count: must be greater than or equal to 1, not 0"),
+        ("    seeds: 5\n", "    seeds: {first: 1}\n", r"suites\.demo\.seeds\.count: this key is missing"),
+        ("    seeds: 5\n", "    seeds: {first: 1, number: 3}\n", r"suites\.demo\.seeds\.number: unknown key"),
+        ("    seeds: 5\n", "    seeds: {first: 2147483600, count: 100}\n", r"suites\.demo\.seeds\.first: must be less than or equal to 2000000000"),
         ("    models: [single_task, shared_bottom, mmoe, ple, stem]\n", "    models: stem\n", r"suites\.demo\.models: must be 'all', not 'stem', or must be a valid list"),
         ("        shared: 1.0", "        shared: .nan", r"options\.shared: must be a finite number"),
         ("        specific: 1.5", "        specific: -1.5", r"options\.specific: must be at least 0"),
@@ -157,6 +161,8 @@ def test_a_change_of_one_model_changes_that_models_runs_only(settings: params.Pa
 
 def test_suites_take_the_first_seeds(settings: params.Params) -> None:
     assert settings.seeds_of(settings.select("demo")) == [2023, 76, 525, 728, 42]
+    many = settings.seeds_of(settings.select("equivalence"))
+    assert many == list(range(300001, 300241))
 
 
 def test_a_file_that_is_no_text_is_told(tmp_path) -> None:

@@ -99,7 +99,7 @@ def _is_branch(part: str) -> bool:
     """Names that pydantic adds for the branch of a union; they are no keys of the file."""
     return bool(
         re.match(
-            r"^(random|time|days|user_order|train_test_split|constrained-.*|list\[.*|literal\[.*|int|\[key\])$",
+            r"^(random|time|days|user_order|train_test_split|constrained-.*|list\[.*|literal\[.*|int|SeedRange|\[key\])$",
             part,
         )
     )

@@ -54,6 +54,13 @@ class Protocols(Strict):
     released: Released | None = None
 
 
+class SeedRange(Strict):
+    """`count` seeds from `first` on, for suites of many."""
+
+    first: int = Field(ge=0, le=2 * 10**9)  # the last one is below 2^31, as every seed
+    count: int = Field(ge=1, le=10**6)
+
+
 class Suite(Strict):
     """A grid of data sets × models × seeds. `models: all` are the entries without an `objective` of
     their own; `margin` stands for that of `analysis`."""
@@ -61,7 +68,7 @@ class Suite(Strict):
     name: Name
     datasets: list[Name] = Field(min_length=1)
     models: Literal["all"] | list[Name]
-    seeds: Positive | Annotated[list[Seed], Field(min_length=1)]
+    seeds: Positive | Annotated[list[Seed], Field(min_length=1)] | SeedRange
     protocol: Literal["released", "equal", "tuned"] = "equal"
     objective: Name | None = None
     train: PartialTrain = PartialTrain()
@@ -217,4 +224,7 @@ class Params(Strict):
         return self.analysis.model_copy(update=own)
 
     def seeds_of(self, suite: Suite) -> list[int]:
+        """The first n of `seeds`, or those that the suite names."""
+        if isinstance(suite.seeds, SeedRange):
+            return list(range(suite.seeds.first, suite.seeds.first + suite.seeds.count))
         return self.seeds[: suite.seeds] if isinstance(suite.seeds, int) else list(suite.seeds)
