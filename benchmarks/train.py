@@ -5,9 +5,10 @@
 The shape is that of the paper's TikTok: 8 categorical fields, 53,000 rows of embeddings of 16,
 batches of 4096, experts of [512, 512, 512] (8 shared and, where a model has them, 1 for each of 2
 tasks), gates and towers of [128, 64]. One step of each variant in turn, in one process, so that a
-busy machine slows all alike: the reference (`benchmarks/reference.py`), float32, `precision: auto`.
-The ceiling is the rate of a matrix product (4096 x 512 by 512 x 512) in that precision, timed in
-the same rounds. Writes results/benchmarks/train.csv and .md.
+busy machine slows all alike: the reference (`benchmarks/reference.py`), float32, `precision: auto`,
+and with --compile the latter under `compile: true`. The ceiling is the rate of a matrix product
+(4096 x 512 by 512 x 512) in that precision, by the faster of torch's libraries, timed in the same
+rounds. Writes results/benchmarks/train.csv and .md.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch import nn
 
 from benchmarks import reference
 from benchmarks.output import save
-from stembench import objectives, params, precision, provenance
+from stembench import compiled, objectives, params, precision, provenance
 from stembench.allocator import keep_freed_memory
 from stembench.data.batches import Batches, stream
 from stembench.data.schema import FIRST_ID, Field, Schema
@@ -93,6 +94,8 @@ def ours(
     with Flops() as counter:
         objective.backward(batches.fields[:64], batches.labels[:64].float())
     network.zero_grad(set_to_none=True)
+    if spec["train"]["compile"]:
+        compiled.compile_steps(network, objective, batch, device)
     return step, counter.total / 64, network
 
 
@@ -111,7 +114,9 @@ def product(dtype: torch.dtype, batch: int) -> Step:
     return step
 
 
-def measure(models: list[str], rounds: int, batch: int) -> list[dict[str, Any]]:
+def measure(
+    models: list[str], rounds: int, batch: int, compile_: bool = False
+) -> list[dict[str, Any]]:
     """A row per model and variant."""
     keep_freed_memory()
     schema = shape()
@@ -127,6 +132,10 @@ def measure(models: list[str], rounds: int, batch: int) -> list[dict[str, Any]]:
         if auto != torch.float32:
             steps["auto"], _, _ = ours(schema, model, data, batch, precision="auto")
             steps["product auto"] = product(auto, batch)
+        if compile_:
+            steps["auto, compiled"], _, _ = ours(
+                schema, model, data, batch, precision="auto", compile=True
+            )
         times: dict[str, list[float]] = {name: [] for name in steps}
         for round_ in range(rounds + 1):
             for name, step in steps.items():
@@ -138,11 +147,12 @@ def measure(models: list[str], rounds: int, batch: int) -> list[dict[str, Any]]:
             if name.startswith("product"):
                 continue
             row: dict[str, Any] = {"model": model, "variant": name}
-            row["precision"] = str(auto if name == "auto" else torch.float32)[6:]
+            in_auto = name.startswith("auto") and auto != torch.float32
+            row["precision"] = str(auto if in_auto else torch.float32)[6:]
             row["samples_per_s"] = batch / statistics.median(seconds)
             pairs = zip(times["reference"], seconds, strict=True)
             row["times_reference"] = statistics.median(a / b for a, b in pairs)
-            limits = times["product auto" if name == "auto" else "product float32"]
+            limits = times["product auto" if in_auto else "product float32"]
             share = [
                 (flops * batch / s) / (8 * 2 * batch * 512 * 512 / limit)
                 for s, limit in zip(seconds, limits, strict=True)
@@ -184,12 +194,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=4096)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true", help="time compiled steps too")
     parser.add_argument("--note", default="", help="a sentence on the state of the machine")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    table = measure(options.models, options.rounds, options.batch_size)
+    table = measure(options.models, options.rounds, options.batch_size, options.compile)
     command = f"python -m benchmarks.train --rounds {options.rounds} --threads {options.threads}"
+    command += " --compile" if options.compile else ""
     text = markdown(table, command, f" {options.note}" if options.note else "")
     save(options.out, "train", table, text)
 

@@ -103,15 +103,15 @@ def test_its_operations_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "avx512", "wanted"),
+    ("name", "zen5", "wanted"),
     [("AMD EPYC", True, True), ("AMD EPYC", False, False), ("Intel(R) Xeon(R)", True, False)],
 )
 def test_the_processor_decides(
-    name: str, avx512: bool, wanted: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, zen5: bool, wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()):
         pytest.skip("this torch has no choice of products")
     monkeypatch.setattr(
-        torch.cpu, "get_capabilities", lambda: {"cpu_name": name, "avx512_f": avx512}
+        torch.cpu, "get_capabilities", lambda: {"cpu_name": name, "avx512_vp2intersect": zen5}
     )
     assert linear.prefers_onednn.__wrapped__() is wanted
