@@ -196,6 +196,17 @@ def test_on_another_platform_the_auc_must_agree_within_the_tolerance(project: Pa
     assert retrained(project, tolerance=0.003)["training"].status == "ok"
 
 
+def test_a_processor_of_the_same_name_with_other_instructions_is_another_one(
+    project: Path,
+) -> None:
+    path = results(project) / "runs" / CELL / "test_logits.npy"
+    np.save(path, np.load(path) + np.float32(1e-6))
+    edit(project, lambda run: run["environment"].update(instructions="avx avx2"))
+    found = retrained(project)["training"]
+    assert found.status == "ok"
+    assert "another platform (instructions)" in found.note
+
+
 def test_the_default_tolerance_is_that_of_two_seeds(project: Path) -> None:
     table = pd.read_csv(results(project) / "tables/runs.csv")
     mine = table.query("model == 'stem' and part == 'test' and metric == 'auc'")

@@ -19,6 +19,7 @@ from torch import nn
 from stembench import checkpoints, evaluation, processes, provenance, training
 from stembench.data.splits import SplitDirectory
 from stembench.device import choose as device_of
+from stembench.device import instructions
 from stembench.errors import StembenchError
 from stembench.models.layers import EmbeddingBank
 from stembench.selection import Choice
@@ -128,6 +129,7 @@ def train_cell(
                 "threads": threads,
                 "device": _device_name(device),
                 "precision": result.precision,
+                "instructions": instructions(),
             },
             "files": {
                 path.name: provenance.sha256_file(path) for path in sorted(partial.iterdir())

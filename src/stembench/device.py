@@ -7,6 +7,16 @@ import torch
 from stembench.errors import StembenchError
 
 
+def instructions() -> str:
+    """The processor's vector instructions, by torch's names: libraries choose their code by them.
+
+    Names of processors do not tell: a virtual machine may have another one's, or none.
+    """
+    found = torch.cpu.get_capabilities()
+    kinds = ("avx", "amx", "fma", "sve", "sme", "neon", "asimd")
+    return " ".join(sorted(key for key, has in found.items() if has and key.startswith(kinds)))
+
+
 def choose(name: str) -> torch.device:
     """The device of `train.device`; auto takes a GPU where there is one.
 

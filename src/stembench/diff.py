@@ -35,7 +35,7 @@ METRICS = ("auc", "gauc", "logloss", "calibration")
 #: Keys of inputs.json that are settings of the tables.
 SETTINGS = ("reference", "alpha", "margin", "protocol", "seeds", "complete")
 #: Parts of run.json that may differ without any setting doing so.
-PLATFORM = ("cpu", "torch", "numpy", "python", "threads", "device", "precision")
+PLATFORM = ("cpu", "instructions", "torch", "numpy", "python", "threads", "device", "precision")
 
 Rows = list[dict[str, Any]]
 Key = tuple[str, str, str, str, str]

@@ -25,7 +25,7 @@ LEAST = 1e-3
 #: Level of the interval that two seeds of a model differ by, which bounds it from above.
 LEVEL = 0.99
 #: What decides the order of float32 sums: key of run.json's environment.
-PLATFORM = ("cpu", "torch", "numpy", "threads", "device", "precision")
+PLATFORM = ("cpu", "instructions", "torch", "numpy", "threads", "device", "precision")
 
 
 def draw(results: Path, seed: int, cell: str | None = None) -> str:

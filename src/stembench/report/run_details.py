@@ -193,8 +193,8 @@ def _code(run: RunFile) -> Flat:
 
 
 def _environment(run: RunFile) -> Flat:
-    keys = ("device", "cpu", "cores", "threads", "precision", "platform", "python", "torch",
-            "numpy")  # fmt: skip
+    keys = ("device", "cpu", "instructions", "cores", "threads", "precision", "platform", "python",
+            "torch", "numpy")  # fmt: skip
     values = {key: run.get("environment", key) for key in keys}
     return {key: str(value) for key, value in values.items() if value is not None}
 
