@@ -19,6 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from stembench.data.schema import Schema
 
+CPU = torch.device("cpu")
+
 #: Widths and numbers released with the paper.
 EXPERT, GATE, TOWER, SHARED, SPECIFIC, DIM = (512, 512, 512), (128, 64), (128, 64), 8, 1, 16
 
@@ -98,15 +100,20 @@ class Plain(nn.Module):
 
 
 def steps(
-    schema: Schema, kind: str, fields: np.ndarray, labels: np.ndarray, batch_size: int
+    schema: Schema,
+    kind: str,
+    fields: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int,
+    device: torch.device = CPU,
 ) -> Iterator[Callable[[], None]]:
     """One epoch: a callable a step, which draws its batch and trains on it."""
-    model = Plain(schema, kind)
+    model = Plain(schema, kind).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     loader = iter(DataLoader(Rows(fields, labels), batch_size, shuffle=True))
 
     def step() -> None:
-        x, y = next(loader)
+        x, y = (part.to(device) for part in next(loader))
         optimizer.zero_grad()
         logits = model(x)
         loss = sum(

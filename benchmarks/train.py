@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from itertools import chain, repeat
@@ -32,6 +33,7 @@ from stembench.allocator import keep_freed_memory
 from stembench.data.batches import Batches, stream
 from stembench.data.schema import FIRST_ID, Field, Schema
 from stembench.data.splits import Part
+from stembench.device import choose
 from stembench.diagnostics import Flops
 from stembench.models.linear import prefers_onednn, times_transposed
 from stembench.optimizer import Optimizer
@@ -50,6 +52,8 @@ ARGS = {
     "embedding_dim": 16,
 }
 Step = Callable[[], None]
+#: Rounds that are not counted: they make buffers, and record what is compiled.
+WARM = 3
 
 
 def shape(rows: int = ROWS, tasks: int = TASKS) -> Schema:
@@ -67,15 +71,19 @@ def random_rows(schema: Schema, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(
-    schema: Schema, model: str, data: tuple[np.ndarray, np.ndarray], batch: int, **train: Any
+    schema: Schema,
+    model: str,
+    data: tuple[np.ndarray, np.ndarray],
+    batch: int,
+    device: torch.device = reference.CPU,
+    **train: Any,
 ) -> tuple[Step, float, nn.Module]:
     """A step of `stembench.training.fit` on the next batch, its FLOPs per sample, the model."""
     settings = params.load()
     spec = params.resolve(settings, settings.select("demo"), "movielens", model, 1).spec
     spec["args"] |= {key: value for key, value in ARGS.items() if key in spec["args"]}
     spec["train"] |= train
-    device = torch.device("cpu")
-    network = build(schema, spec)
+    network = build(schema, spec).to(device)
     precision.train_in(network, precision.choose(spec["train"]["precision"], device))
     optimizer = Optimizer(network, spec["train"])
     batches = Batches(Part(*data, np.zeros(len(data[1]), np.int32), None), batch, device)
@@ -99,14 +107,15 @@ def ours(
     return step, counter.total / 64, network
 
 
-def product(dtype: torch.dtype, batch: int) -> Step:
-    """The product whose rate is the ceiling, by the faster of torch's two libraries."""
-    left, right = torch.randn(batch, 512).to(dtype), torch.randn(512, 512).to(dtype)
-    out = torch.empty(batch, 512, dtype=dtype)
+def product(dtype: torch.dtype, batch: int, device: torch.device) -> Step:
+    """The product whose rate is the ceiling, on a CPU by the faster of torch's two libraries."""
+    left, right = (torch.randn(rows, 512).to(device, dtype) for rows in (batch, 512))
+    out = torch.empty(batch, 512, dtype=dtype, device=device)
+    by_onednn = device.type == "cpu" and dtype == torch.float32 and prefers_onednn()
 
     def step() -> None:
         for _ in range(8):
-            if dtype == torch.float32 and prefers_onednn():
+            if by_onednn:
                 times_transposed(left, right)
             else:
                 torch.mm(left, right, out=out)
@@ -114,34 +123,47 @@ def product(dtype: torch.dtype, batch: int) -> Step:
     return step
 
 
+def wait(device: torch.device) -> None:
+    """Until a GPU has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
 def measure(
-    models: list[str], rounds: int, batch: int, compile_: bool = False
+    models: list[str],
+    rounds: int,
+    batch: int,
+    device: torch.device = reference.CPU,
+    rows: int = ROWS,
+    compile_: bool = False,
 ) -> list[dict[str, Any]]:
-    """A row per model and variant."""
+    """A row per model and variant; rows: of the tables, in all."""
     keep_freed_memory()
-    schema = shape()
-    data = random_rows(schema, batch * (rounds + 1))
-    auto = precision.choose("auto", torch.device("cpu"))
+    schema = shape(rows)
+    data = random_rows(schema, batch * (rounds + WARM))
+    auto = precision.choose("auto", device)
     table = []
     for model in models:
         steps: dict[str, Step] = {}
-        plain = reference.steps(schema, model, *data, batch)
+        plain = reference.steps(schema, model, *data, batch, device)
         steps["reference"] = lambda plain=plain: next(plain)()
-        steps["float32"], flops, _ = ours(schema, model, data, batch)
-        steps["product float32"] = product(torch.float32, batch)
+        steps["float32"], flops, _ = ours(schema, model, data, batch, device)
+        steps["product float32"] = product(torch.float32, batch, device)
         if auto != torch.float32:
-            steps["auto"], _, _ = ours(schema, model, data, batch, precision="auto")
-            steps["product auto"] = product(auto, batch)
+            steps["auto"], _, _ = ours(schema, model, data, batch, device, precision="auto")
+            steps["product auto"] = product(auto, batch, device)
         if compile_:
             steps["auto, compiled"], _, _ = ours(
-                schema, model, data, batch, precision="auto", compile=True
+                schema, model, data, batch, device, precision="auto", compile=True
             )
         times: dict[str, list[float]] = {name: [] for name in steps}
-        for round_ in range(rounds + 1):
+        for round_ in range(rounds + WARM):
             for name, step in steps.items():
+                wait(device)
                 begun = time.perf_counter()
                 step()
-                if round_:  # the first makes buffers
+                wait(device)
+                if round_ >= WARM:
                     times[name].append(time.perf_counter() - begun)
         for name, seconds in times.items():
             if name.startswith("product"):
@@ -164,13 +186,13 @@ def measure(
     return table
 
 
-def markdown(table: list[dict[str, Any]], command: str, note: str) -> str:
+def markdown(table: list[dict[str, Any]], command: str, gpu: str, note: str) -> str:
     """The table with its command and machine."""
     machine = provenance.machine()
     lines = [
         "# Training steps at the shape of TikTok",
         "",
-        f"`{command}` on {machine['cpu']}, {torch.get_num_threads()} thread(s), torch "
+        f"`{command}` on {gpu or machine['cpu']}, {torch.get_num_threads()} thread(s), torch "
         f"{torch.__version__}. Medians over the rounds of one run, variants taking turns; "
         "`times reference`: median of the ratios within a round; `of ceiling`: FLOPs of matrix "
         "products per second, over those of a bare product in the same precision and round; "
@@ -194,16 +216,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=4096)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--table-rows", type=int, default=ROWS)
     parser.add_argument("--compile", action="store_true", help="time compiled steps too")
     parser.add_argument("--note", default="", help="a sentence on the state of the machine")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    table = measure(options.models, options.rounds, options.batch_size, options.compile)
-    command = f"python -m benchmarks.train --rounds {options.rounds} --threads {options.threads}"
-    command += " --compile" if options.compile else ""
-    text = markdown(table, command, f" {options.note}" if options.note else "")
-    save(options.out, "train", table, text)
+    device = choose(options.device)
+    table = measure(
+        options.models,
+        options.rounds,
+        options.batch_size,
+        device,
+        options.table_rows,
+        options.compile,
+    )
+    given = [word for word in sys.argv[1:] if word != options.note]
+    command = " ".join(["python -m benchmarks.train", *(w for w in given if w != "--note")])
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    text = markdown(table, command, where, f" {options.note}" if options.note else "")
+    save(options.out, "train" if device.type == "cpu" else "train_gpu", table, text)
 
 
 if __name__ == "__main__":

@@ -94,3 +94,11 @@ def test_the_crossover_is_the_last_one_where_noise_makes_several() -> None:
     told = crossover([2.1, 1.9, 1.0, 4.0], [2.0, 2.0, 2.0, 2.0])
     assert "as long at about 1,024,000 rows" in told
     assert "as long at none of the sizes" in crossover([3.0, 4.0], [2.0, 2.0])
+
+
+def test_train(tmp_path: Path) -> None:
+    table = run("train", tmp_path, "--models", "shared_bottom", "--rounds", 1, "--batch-size", 64)
+    variants = {row["variant"]: row for row in table}
+    assert {"reference", "float32"} <= set(variants)
+    assert float(variants["reference"]["times_reference"]) == 1
+    assert all(float(row["of_ceiling"]) > 0 for row in table)
