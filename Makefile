@@ -49,6 +49,7 @@ validate: setup
 BENCH ?= full
 ifeq ($(BENCH),quick)
 QUICK := --out results/benchmarks/quick
+PRODUCTS_SIZES := --seconds .1 $(QUICK)
 TRAIN_SIZES := --models shared_bottom stem --rounds 2 $(QUICK)
 EVALUATE_SIZES := --rows 200000 --rounds 2 $(QUICK)
 OBJECTIVES_SIZES := --rounds 5 $(QUICK)
@@ -61,6 +62,7 @@ else
 PREPARE_SIZES := --rows 5000000 20000000 40000000
 endif
 bench: setup
+	python -m benchmarks.products $(PRODUCTS_SIZES)
 	python -m benchmarks.train $(TRAIN_SIZES)
 	python -m benchmarks.evaluate $(EVALUATE_SIZES)
 	python -m benchmarks.objectives $(OBJECTIVES_SIZES)

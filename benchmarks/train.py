@@ -157,14 +157,17 @@ def measure(
                 schema, model, data, batch, device, precision="auto", compile=True
             )
         times: dict[str, list[float]] = {name: [] for name in steps}
+        first: dict[str, float] = {}
         for round_ in range(rounds + WARM):
             for name, step in steps.items():
                 wait(device)
                 begun = time.perf_counter()
                 step()
                 wait(device)
+                seconds_ = time.perf_counter() - begun
+                first.setdefault(name, seconds_)
                 if round_ >= WARM:
-                    times[name].append(time.perf_counter() - begun)
+                    times[name].append(seconds_)
         for name, seconds in times.items():
             if name.startswith("product"):
                 continue
@@ -181,6 +184,7 @@ def measure(
             ]
             row["of_ceiling"] = statistics.median(share)
             row["spread"] = (max(seconds) - min(seconds)) / statistics.median(seconds)
+            row["first_s"] = first[name]
             row["mflop_per_sample"] = flops / 1e6
             table.append(row)
     return table
@@ -196,14 +200,17 @@ def markdown(table: list[dict[str, Any]], command: str, gpu: str, note: str) -> 
         f"{torch.__version__}. Medians over the rounds of one run, variants taking turns; "
         "`times reference`: median of the ratios within a round; `of ceiling`: FLOPs of matrix "
         "products per second, over those of a bare product in the same precision and round; "
-        f"`spread`: (max - min) / median of a step.{note}",
+        f"`spread`: (max - min) / median of a step; `first`: the first step, which "
+        f"compiles.{note}",
         "",
-        "| model | variant | precision | samples/s | times reference | of ceiling | spread |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+        "| model | variant | precision | samples/s | times reference | of ceiling | spread | "
+        "first, s |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
         f"| {r['model']} | {r['variant']} | {r['precision']} | {r['samples_per_s']:,.0f} | "
-        f"{r['times_reference']:.2f} | {r['of_ceiling']:.0%} | {r['spread']:.0%} |"
+        f"{r['times_reference']:.2f} | {r['of_ceiling']:.0%} | {r['spread']:.0%} | "
+        f"{r['first_s']:.1f} |"
         for r in table
     ]
     return "\n".join(lines) + "\n"

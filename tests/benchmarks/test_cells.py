@@ -96,6 +96,12 @@ def test_the_crossover_is_the_last_one_where_noise_makes_several() -> None:
     assert "as long at none of the sizes" in crossover([3.0, 4.0], [2.0, 2.0])
 
 
+def test_products(tmp_path: Path) -> None:
+    table = run("products", tmp_path, "--seconds", 0)
+    assert len(table) == 9 * 3
+    assert all(float(row[name]) > 0 for row in table for name in ("torch", "oneDNN", "numpy"))
+
+
 def test_train(tmp_path: Path) -> None:
     table = run("train", tmp_path, "--models", "shared_bottom", "--rounds", 1, "--batch-size", 64)
     variants = {row["variant"]: row for row in table}
