@@ -3,7 +3,7 @@
 torch multiplies float32 matrices on x86 by MKL, which on processors of AMD makes no use of AVX-512.
 oneDNN, which lies beside it for other types, does: on a Zen 5 core 2.2 times as fast forward and
 for the gradient of the input, 1.8 times for that of the weights, at 4096 x 512 x 512
-(`python -m benchmarks.products`). Small products are faster by MKL, as a call of oneDNN costs 10 us.
+(`python -m benchmarks.products`). Small ones are faster by MKL: a call of oneDNN costs 10 us.
 """
 
 from __future__ import annotations
