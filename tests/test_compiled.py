@@ -110,15 +110,18 @@ def test_whole_training_batches_are_compiled_and_nothing_else() -> None:
 @needs_compiler
 def test_a_compiled_run_learns_as_a_plain_one(split_path: Path, tmp_path: Path) -> None:
     split = SplitDirectory(split_path)
-    losses = []
+    losses, operations = [], []
     for compile_ in (False, True):
         spec = tiny_spec("shared_bottom", epochs=2, batch_size=BATCH, lr=0.01, compile=compile_)
         history = tmp_path / f"{compile_}.csv"
         parts = split.part("train"), split.part("valid")
-        fit(split.schema, *parts, spec, history, CPU)
+        found = fit(split.schema, *parts, spec, history, CPU).diagnostics
+        assert found is not None
+        operations.append(found["flops_per_sample"])
         with history.open() as file:
             losses.append([float(row["train_loss"]) for row in csv.DictReader(file)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert operations[0] == operations[1]
 
 
 def test_an_objective_that_takes_gradients_task_by_task_is_refused() -> None:
