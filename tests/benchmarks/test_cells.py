@@ -44,7 +44,7 @@ def test_orchestration(tmp_path: Path) -> None:
     sizes = ["--cells", 2, "--suites", 5, "--repeats", 1, "--rows", 500, "--each", 1]
     table = run("orchestration", tmp_path, "--models", "shared_bottom", *sizes)
     parts = [row for row in table if row["what"].startswith("cell: ")]
-    assert len(parts) == 6
+    assert len(parts) == 5
     assert all(float(row["min"]) >= 0 for row in parts)
     assert [row["size"] for row in table if row["what"].startswith("no-op")] == ["5"]
     assert sum(row["what"].startswith("packing: ") for row in table) >= 3
