@@ -13,12 +13,13 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from stembench.errors import StembenchError
-from stembench.report import latex, names
+from stembench.report import content, latex, names
 from stembench.report.side_tables import write_side_tables
 from stembench.report.tables import escape, write_tables
 from tests.report.conftest import ranked
@@ -285,3 +286,17 @@ def test_cost_and_calibration_name_what_is_missing(make_results: Make) -> None:
     assert f"{row['gap'].iloc[0]:.4f}" == line.split("|")[3].strip()
     assert "missing & missing" in written["calibration.tex"]
     assert "cells" in written["cost.tex"].split("% ")[3]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "told"),
+    [
+        ([2023, 76, 525], "3 seeds (2023, 76, 525)"),
+        ([1, 2, 3], "3 seeds (1, 2, 3)"),
+        (list(range(300001, 300201)), "200 seeds (300001 to 300200)"),
+        ([1, 2, 3, 4, 5, 7], "6 seeds (1, 2, 3, 4, 5, 7)"),
+    ],
+)
+def test_many_seeds_in_a_row_are_a_range(seeds: list[int], told: str) -> None:
+    results = SimpleNamespace(inputs={"seeds": seeds})
+    assert content.seeds_line(results) == f"Mean ± SD over {told}."

@@ -265,9 +265,12 @@ def adjustment(results: Results, of: str, usual: str) -> str:
 
 
 def seeds_line(results: Results) -> str:
-    """Number of replicates and their seeds."""
-    seeds = [str(seed) for seed in results.inputs["seeds"]]
-    return f"Mean ± SD over {plural(len(seeds), 'seed')} ({', '.join(seeds)})."
+    """Number of replicates and their seeds; long runs of neighbours as a range."""
+    seeds = [int(seed) for seed in results.inputs["seeds"]]
+    told = ", ".join(map(str, seeds))
+    if len(seeds) > 5 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        told = f"{seeds[0]} to {seeds[-1]}"
+    return f"Mean ± SD over {plural(len(seeds), 'seed')} ({told})."
 
 
 def provenance_line(results: Results) -> str:
