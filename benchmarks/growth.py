@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks import cells
-from benchmarks.output import save
+from benchmarks.output import command, save
 from stembench import objectives, precision
 from stembench.allocator import keep_freed_memory
 from stembench.data.batches import Batches, stream
@@ -217,7 +216,7 @@ def main() -> None:
     text = f"Batches of {BATCH}, 8 fields, embeddings of 16, narrow nets; one thread."
     page = cells.page(
         "Growth of the cost",
-        " ".join(["python -m benchmarks.growth", *sys.argv[1:]]),
+        command("growth"),
         text,
         "",
         tables,

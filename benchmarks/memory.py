@@ -11,13 +11,12 @@ what else the machine does. Writes results/benchmarks/memory.csv and .md.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from benchmarks import cells
-from benchmarks.output import save
+from benchmarks.output import command, save
 
 #: `select` of params.yaml: one checkpoint, one a task, and both read from one training.
 SELECT = {"metric": "auc", "over": "mean", "both": False}
@@ -112,7 +111,7 @@ def main() -> None:
     columns = ["cell", "from", "to", "peak MB", "more MB", "that is"]
     page = cells.page(
         "Memory of a cell",
-        " ".join(["python -m benchmarks.memory", *sys.argv[1:]]),
+        command("memory"),
         text,
         "",
         [cells.table(columns, shown)],

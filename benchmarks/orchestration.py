@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import cells
-from benchmarks.output import save
+from benchmarks.output import command, save
 
 ROOT = Path(__file__).parents[1]
 PROJECT = [
@@ -212,7 +212,7 @@ def main() -> None:
     ]
     page = cells.page(
         "Orchestration",
-        " ".join(["python -m benchmarks.orchestration", *sys.argv[1:]]),
+        command("orchestration"),
         f"Cells of STEM on 1,000 training rows; packing: {options.rows:,} rows, two "
         f"epochs, narrow nets. Load before {load:.1f}.",
         "",

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 
+def command(name: str) -> str:
+    """The command line of the benchmark that runs, for its page."""
+    return " ".join([f"python -m benchmarks.{name}", *sys.argv[1:]])
+
+
 def save(out: Path, name: str, table: list[dict[str, Any]], page: str) -> None:
     """Write OUT/NAME.csv and NAME.md, and print the page."""
     out.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import cells
-from benchmarks.output import save
+from benchmarks.output import command, save
 from stembench import params, plan, plan_speed
 
 
@@ -86,7 +86,7 @@ def main() -> None:
     )
     page = cells.page(
         "Estimates of `stembench plan`",
-        " ".join(["python -m benchmarks.plan", *sys.argv[1:]]),
+        command("plan"),
         "One cell each, estimated for the epochs that it ran.",
         "",
         [cells.table(columns, shown), told],

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.cells import page, table
-from benchmarks.output import save
+from benchmarks.output import command, save
 from stembench.models.linear import LARGE, prefers_onednn, times_transposed
 
 #: Rows, inputs and outputs of a layer.
@@ -99,7 +99,7 @@ def main() -> None:
     )
     columns = ["rows x inputs x outputs", "product", "MFLOP", "torch", "oneDNN", "numpy", "ratio"]
     sheet = page(
-        "Products of linear layers", "python -m benchmarks.products", text, "",
+        "Products of linear layers", command("products"), text, "",
         [table(columns, shown)],
     )  # fmt: skip
     save(options.out, "products", rows, sheet)

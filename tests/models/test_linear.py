@@ -9,6 +9,7 @@ from torch import nn
 from stembench.diagnostics import Flops
 from stembench.models import linear
 from stembench.models.linear import LARGE, ONEDNN, Linear
+from tests.contract.test_steps import Operators
 
 #: Rows and widths of a layer that is large.
 SIZES = (1000, 64, 96)
@@ -33,11 +34,11 @@ def layer_and_input(bias: bool = True) -> tuple[Linear, torch.Tensor]:
     return Linear(inputs, outputs, bias=bias), torch.randn(rows, inputs, requires_grad=True)
 
 
-def operators(layer: nn.Module, x: torch.Tensor) -> list[str]:
+def operators(layer: nn.Module, x: torch.Tensor) -> set[str]:
     """Names of the operators of a forward pass."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+    with Operators() as found:
         layer(x)
-    return [event.name for event in found.events()]
+    return found.names
 
 
 @pytest.mark.parametrize("bias", [True, False])

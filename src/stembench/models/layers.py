@@ -29,7 +29,6 @@ __all__ = [
     "Experts",
     "Extractions",
     "Gate",
-    "Linear",
     "MultiTask",
     "linear",
     "logits",
