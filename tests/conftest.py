@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,25 @@ from stembench.data.splits import PARTS
 
 ROOT = Path(__file__).parents[1]
 
-# Times say nothing on a machine that others use too. CI tries the same cases each time: what a
-# change broke is told apart from what a lucky draw found.
+#: `EXAMPLES=20 make test` tries twenty times as many cases of each property.
+EXAMPLES = int(os.environ.get("EXAMPLES", "1"))
+#: No deadline: times say nothing on a machine that others use too.
 hypothesis_settings.register_profile(
-    "stembench", deadline=None, derandomize=bool(os.environ.get("CI"))
+    "stembench", deadline=None, max_examples=100 * EXAMPLES, print_blob=True
 )
 hypothesis_settings.load_profile("stembench")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw fresh cases each time, from a seed that the header shows."""
+    if config.option.hypothesis_seed is None:  # workers of xdist are given the controller's
+        config.option.hypothesis_seed = secrets.randbelow(2**32)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    seed = config.option.hypothesis_seed
+    return f"properties: seed {seed}; the same cases again: make test ARGS=--hypothesis-seed={seed}"
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stembench import compiled, objectives
+from stembench import compiled, objectives, toolchain
 from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.optimizer import Optimizer
@@ -22,7 +21,10 @@ from tests.contract.test_models import tiny_spec
 
 BATCH, CPU = 64, torch.device("cpu")
 
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler is here")
+needs_compiler = pytest.mark.skipif(
+    toolchain.missing_for_cpu() is not None,
+    reason=f"compiled steps need {toolchain.missing_for_cpu()}",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -134,9 +136,10 @@ def test_an_objective_that_takes_gradients_task_by_task_is_refused() -> None:
 
 def test_a_missing_compiler_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     network, objective, _, _ = network_and_batch("shared_bottom")
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
-    with pytest.raises(StembenchError, match=r"needs a C\+\+ compiler on a CPU: install g\+\+"):
+    monkeypatch.setattr(compiled.toolchain, "missing_for_cpu", lambda: "headers: install them")
+    expected = "on a CPU needs headers: install them; or set train.compile to false"
+    with pytest.raises(StembenchError, match=expected):
         compiled.compile_steps(network, objective, BATCH, CPU)
     monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(StembenchError, match="needs triton on a GPU"):
+    with pytest.raises(StembenchError, match="on a GPU needs the package triton"):
         compiled.compile_steps(network, objective, BATCH, torch.device("cuda"))

@@ -17,6 +17,7 @@ from stembench.metrics import (
     gauc,
     logloss,
 )
+from tests.conftest import EXAMPLES
 
 
 def sample(seed, rows=2000, users=60, levels=40, dtype=np.float32):
@@ -46,7 +47,7 @@ def test_auc_is_that_of_sklearn_with_ties(seed, dtype):
     assert auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * EXAMPLES, deadline=None)
 @given(
     st.lists(
         st.tuples(st.booleans(), st.floats(width=32, allow_nan=False, allow_infinity=False)),

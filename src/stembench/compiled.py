@@ -10,17 +10,33 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from stembench import toolchain
 from stembench.errors import StembenchError
 from stembench.models.layers import EmbeddingBank
 from stembench.objectives import Objective
 
 CACHE = Path(".cache/torchinductor")
+
+
+def check_tools(device: torch.device) -> None:
+    """Raises StembenchError when a tool that compiling for the device needs is not here."""
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        missing: str | None = "the package triton, which is not installed: install it"
+    elif device.type == "cuda":
+        missing = toolchain.missing_for_gpu()
+    else:
+        missing = toolchain.missing_for_cpu()
+    if missing:
+        place = "a GPU" if device.type == "cuda" else "a CPU"
+        raise StembenchError(
+            f"train.compile is true, which on {place} needs {missing}; "
+            "or set train.compile to false"
+        )
 
 
 def check(objective: Objective, device: torch.device) -> None:
@@ -31,17 +47,7 @@ def check(objective: Objective, device: torch.device) -> None:
             "gradient of each task apart, which a compiled step does not have: set it to false, or "
             "use the objective equal or one that weighs losses"
         )
-    if device.type == "cuda":
-        if importlib.util.find_spec("triton") is None:
-            raise StembenchError(
-                "train.compile is true and needs triton on a GPU, which is not installed: install "
-                "it, or set train.compile to false"
-            )
-    elif shutil.which(os.environ.get("CXX", "g++")) is None:
-        raise StembenchError(
-            "train.compile is true and needs a C++ compiler on a CPU: install g++, name another "
-            "one by the environment variable CXX, or set train.compile to false"
-        )
+    check_tools(device)
 
 
 def compile_steps(

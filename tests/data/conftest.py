@@ -15,16 +15,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import settings
 
 from stembench.data import split
 from stembench.data.keys import coder
 from stembench.data.store import Store
 from stembench.params_data import Dataset, Source
-
-# Files are written in the examples, and a busy machine is slow at that.
-settings.register_profile("files", deadline=None)
-settings.load_profile("files")
 
 LOG_HEADER = (
     "user_id,video_id,date,hourmin,time_ms,is_click,is_like,is_follow,is_comment,is_forward,"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from stembench.data import files
 from stembench.data.files import Ragged, check_rectangular, ragged_lines
 from stembench.errors import StembenchError
+from tests.conftest import EXAMPLES
 
 
 def plain(text: str, quote: str | None) -> Ragged | None:
@@ -34,7 +35,7 @@ def plain(text: str, quote: str | None) -> Ragged | None:
 
 
 @settings(
-    max_examples=150,
+    max_examples=150 * EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -20,6 +20,7 @@ from stembench.data.schema import FIRST_ID, MISSING, OUT_OF_VOCABULARY, PADDING
 from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.params_data import Dataset, DaySplit
+from tests.conftest import EXAMPLES
 from tests.data.conftest import tree, untouched
 
 RULES: dict[str, dict[str, Any]] = {
@@ -111,7 +112,7 @@ def test_the_split_does_not_depend_on_the_batches(
     assert any(name.startswith("unbiased/") for name in trees[0]) == ("unbiased" in RULES[rule])
 
 
-@settings(max_examples=15)
+@settings(max_examples=15 * EXAMPLES)
 @given(
     rule=st.sampled_from(list(RULES)),
     size=st.integers(300, 400),

@@ -17,6 +17,7 @@ from stembench.data import places, ranks
 from stembench.data.keys import float_keys, floats
 from stembench.data.spill import Duplicates
 from stembench.data.store import Column, Keys
+from tests.conftest import EXAMPLES
 
 BIG = 2**63
 keys = st.one_of(st.integers(-3, 300), st.integers(-BIG, BIG - 1))
@@ -33,6 +34,8 @@ def column(folder: Path, content: list[list[int | None]]) -> Column:
 
 @given(content=chunks)
 @example(content=[[-BIG, None], [BIG - 1, 0]])
+@example(content=[[-BIG, None, BIG - 1]])
+@example(content=[[-BIG, BIG - 1]])
 def test_a_column_gives_back_its_keys(content: list[list[int | None]]) -> None:
     every = [key for chunk in content for key in chunk if key is not None]
     with TemporaryDirectory() as folder:
@@ -47,11 +50,18 @@ def test_a_column_gives_back_its_keys(content: list[list[int | None]]) -> None:
         made.close()
 
 
-def test_small_keys_take_a_byte_and_keys_64_bits_apart_are_refused(tmp_path: Path) -> None:
+def test_small_keys_take_a_byte(tmp_path: Path) -> None:
     made = column(tmp_path, [[10**12 + i for i in range(255)]])
     assert made.read(0).offsets.dtype == np.uint8
-    with pytest.raises(OverflowError):
-        made.append(np.array([-BIG, BIG - 1]), None)
+
+
+def test_keys_64_bits_apart_leave_room_for_holes(tmp_path: Path) -> None:
+    """The number that stands for a hole is one that no key of the chunk has."""
+    content: list[int | None] = [None, -BIG, 2 - BIG, None, 1 - BIG, BIG - 1]
+    piece = column(tmp_path, [content]).read(0)
+    assert piece.hole == 3
+    assert piece.holes.tolist() == [key is None for key in content]
+    assert piece.keys()[~piece.holes].tolist() == [key for key in content if key is not None]
 
 
 def test_a_column_that_was_cut_is_no_column(tmp_path: Path) -> None:
@@ -63,6 +73,8 @@ def test_a_column_that_was_cut_is_no_column(tmp_path: Path) -> None:
 
 @given(content=chunks)
 @example(content=[[-BIG]])
+@example(content=[[-BIG, None, BIG - 1]])
+@example(content=[[-BIG], [BIG - 1, None]])
 def test_every_key_has_a_place(content: list[list[int | None]]) -> None:
     """Dense or by hash: 0 for a hole, else one place a key, in the order of the keys."""
     with TemporaryDirectory() as folder:
@@ -133,7 +145,7 @@ def test_keys_of_numbers_stand_in_their_order(numbers: list[float]) -> None:
     np.testing.assert_array_equal(order, np.argsort(array, kind="stable"))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40 * EXAMPLES)
 @given(
     rows=st.lists(
         st.tuples(

@@ -43,7 +43,7 @@ def _load(name: str) -> ModuleType:
 
 chromium = _load("chromium")
 screenshots = _load("screenshots")
-needs_browser = pytest.mark.skipif(chromium.find() is None, reason="no Chromium on this machine")
+needs_browser = pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing()))
 
 
 @pytest.fixture(scope="module")

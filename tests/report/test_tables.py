@@ -12,7 +12,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pandas as pd
@@ -224,20 +226,35 @@ def test_latex_is_well_formed(make_results: Make, options: dict[str, object]) ->
             check_tex(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def typeset(folder: Path, body: str) -> str | None:
+    """Typeset a document with the one package that the tables need; the log if that fails."""
+    document = folder / "document.tex"
+    document.write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+        f"{body}\\end{{document}}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", document.name]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return None if done.returncode == 0 else done.stdout[-2000:]
+
+
+@cache
+def missing_tex() -> str | None:
+    """Why tables cannot be typeset here; None where one is."""
+    if shutil.which("pdflatex") is None:
+        return "pdflatex is not here: install texlive-latex-recommended"
+    with TemporaryDirectory() as folder:
+        log = typeset(Path(folder), "\\begin{tabular}{l}\\toprule a\\\\ \\end{tabular}\n")
+    return log and f"pdflatex does not work, install texlive-latex-recommended: {log[-200:]}"
+
+
+@pytest.mark.skipif(missing_tex() is not None, reason=str(missing_tex()))
 @pytest.mark.parametrize("options", [{}, {"not_ok": GAPS, "passed_by": "stem"}, STRANGE])
 def test_latex_compiles(make_results: Make, tmp_path: Path, options: dict[str, object]) -> None:
     results = complete(make_results(**options))
     names = [p.name for p in [*write_tables(results), *write_side_tables(results)]]
     inputs = "".join(f"\\input{{results/demo/tables/{n}}}\n" for n in names if n.endswith(".tex"))
-    document = tmp_path / "document.tex"
-    document.write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
-        f"{inputs}\\end{{document}}\n"
-    )
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", document.name]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
+    assert typeset(tmp_path, inputs) is None
 
 
 def test_strange_ids_are_escaped(make_results: Make) -> None:

@@ -55,6 +55,20 @@ wildcard_constraints:
 
 
 onstart:
+    # On the machine that trains: a missing compiler ends the command before its first cell.
+    compiling = {
+        run.spec["train"]["device"]
+        for run in RUNS.values()
+        if run.spec["train"]["compile"]
+    }
+    if compiling and workflow.local_exec:
+        from stembench import compiled, device
+
+        try:
+            for name in sorted(compiling):
+                compiled.check_tools(device.choose(name))
+        except StembenchError as error:
+            sys.exit(f"stembench: error: {error}")
     # Snakemake's default limit of 100 new jobs a second leaves a timer behind each job that has
     # ended, and every timer looks at all ready jobs each second, so that its own work grows with
     # the square of the cells. Limits that someone set stand.

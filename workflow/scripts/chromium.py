@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,6 +43,22 @@ FLAGS = (
 def find() -> str | None:
     """Path of a Chromium or Chrome, None where there is none."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@cache
+def missing() -> str | None:
+    """Why no browser can be used here, with what to install; None where one draws a page.
+
+    A program of that name may be a script that only says how to install it, or lack a library.
+    """
+    if find() is None:
+        return f"no Chromium here: install one of {', '.join(NAMES)}"
+    try:
+        with Browser(timeout=30.0) as browser:
+            browser.run("document.body.innerHTML")
+    except (BrowserError, OSError) as error:
+        return f"{find()} does not work ({error}): install chromium"
+    return None
 
 
 class BrowserError(RuntimeError):

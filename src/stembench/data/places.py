@@ -77,7 +77,7 @@ class Sparse:
     def of(self, piece: Piece) -> Positions:
         keys = piece.keys()
         places = np.zeros(len(keys), np.intp)
-        waiting = np.flatnonzero(piece.offsets) if piece.has_holes else np.arange(len(keys))
+        waiting = np.flatnonzero(~piece.holes) if piece.has_holes else np.arange(len(keys))
         keys = keys[waiting]
         slots = self._slots(keys)
         while len(waiting):

@@ -28,19 +28,24 @@ _WRAP = 1 << 64
 class Piece:
     """The keys of one chunk as `base` + offset, offsets unsigned and as narrow as they may be.
 
-    Offset 0 is a hole. Shape (rows * width,), row after row.
+    Shape (rows * width,), row after row.
     """
 
     offsets: NDArray[np.unsignedinteger[Any]]
     base: int
-    has_holes: bool
+    #: The offset that stands for a hole; None where the chunk has no hole.
+    hole: int | None
+
+    @property
+    def has_holes(self) -> bool:
+        return self.hole is not None
 
     def positions(self, low: int) -> Positions:
         """key - low + 1, and 0 for a hole; `low` must be no larger than any key."""
         positions = self.offsets.astype(np.intp)
         positions += self.base - low + 1
         if self.has_holes:
-            positions[self.offsets == 0] = 0
+            positions[self.holes] = 0
         return positions
 
     def keys(self) -> Keys:
@@ -51,14 +56,16 @@ class Piece:
 
     @property
     def holes(self) -> Holes:
-        holes: Holes = self.offsets == 0
+        if self.hole is None:
+            return np.zeros(len(self.offsets), np.bool_)
+        holes: Holes = self.offsets == self.hole
         return holes
 
     def where(self, mask: NDArray[np.bool_]) -> Piece:
         """The keys of some of the rows, (N,)."""
         width = len(self.offsets) // max(len(mask), 1)
         taken = self.offsets[mask if width == 1 else np.repeat(mask, width)]
-        return Piece(taken, self.base, self.has_holes)
+        return Piece(taken, self.base, self.hole)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class _Chunk:
     size: int
     dtype: np.dtype[Any]
     base: int = 0
-    has_holes: bool = False
+    hole: int | None = None
 
 
 class _File:
@@ -111,37 +118,45 @@ class Column(_File):
         self.holes = 0
 
     def append(self, keys: Keys, holes: Holes | None) -> None:
-        """One more chunk, (rows * width,). Raises OverflowError for keys 2**64 - 1 apart."""
+        """One more chunk, (rows * width,), and where it has holes (None: nowhere)."""
         if holes is not None and holes.all():
             self.holes += len(keys)
-            self._add(np.zeros(len(keys), np.uint8), 0, True)
+            self._add(np.zeros(len(keys), np.uint8), 0, 0)
             return
         if holes is not None:
             self.holes += int(holes.sum())
             keys = np.where(holes, keys[int(holes.argmin())], keys)
         if not len(keys):
-            self._add(np.zeros(0, np.uint8), 0, False)
+            self._add(np.zeros(0, np.uint8), 0, None)
             return
         low, high = int(keys.min()), int(keys.max())
         self.low = low if self.low is None else min(low, self.low)
         self.high = high if self.high is None else max(high, self.high)
-        base = low - 1
-        if high - base >= _WRAP:
-            raise OverflowError("keys span all 64 bits")
+        # Offset 0 is kept for holes, unless the keys take up all 64 bits (hashes used as ids do).
+        base = low - 1 if high - low + 1 < _WRAP else low
         offsets = (keys.view(np.uint64) - np.uint64(base % _WRAP)).astype(
             np.min_scalar_type(high - base), copy=False
         )
+        hole = None
         if holes is not None:
-            offsets[holes] = 0
-        self._add(offsets, base, holes is not None)
+            hole = 0 if base < low else _unused(offsets)
+            offsets[holes] = hole
+        self._add(offsets, base, hole)
 
     def read(self, index: int) -> Piece:
         chunk = self._chunks[index]
-        return Piece(self._read(index), chunk.base, chunk.has_holes)
+        return Piece(self._read(index), chunk.base, chunk.hole)
 
-    def _add(self, offsets: NDArray[Any], base: int, has_holes: bool) -> None:
-        self._chunks.append(_Chunk(self._end, offsets.nbytes, offsets.dtype, base, has_holes))
+    def _add(self, offsets: NDArray[Any], base: int, hole: int | None) -> None:
+        self._chunks.append(_Chunk(self._end, offsets.nbytes, offsets.dtype, base, hole))
         self._write(offsets)
+
+
+def _unused(offsets: NDArray[np.unsignedinteger[Any]]) -> int:
+    """The smallest number that is not among the offsets."""
+    present = np.unique(offsets)
+    gaps = np.flatnonzero(present != np.arange(len(present), dtype=present.dtype))
+    return int(gaps[0]) if len(gaps) else len(present)
 
 
 class Block(_File):

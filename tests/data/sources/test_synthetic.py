@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 from stembench import comparable
 from stembench.data.sources import synthetic
 from stembench.errors import StembenchError
+from tests.conftest import EXAMPLES
 
 OPTIONS: dict[str, Any] = {
     "rows": 20_000,
@@ -198,7 +199,7 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
     assert content[0] == content[1] != content[2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * EXAMPLES, deadline=None)
 @given(size=st.integers(1, 700), seed=st.integers(0, 2**32))
 def test_a_shuffle_is_a_permutation(size: int, seed: int) -> None:
     keys = np.random.default_rng(seed).integers(0, 2**63, 6, dtype=np.uint64)
