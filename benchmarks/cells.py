@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from stembench import params, provenance
+from stembench import provenance
 from stembench.data.schema import Field, Schema
 from stembench.data.splits import PARTS
+from stembench.params import load as params
 from stembench.plan_speed import random_part
 
 #: Narrow nets, and the suite that benchmarks' cells are written to.

@@ -20,9 +20,10 @@ from typing import Any
 import torch
 
 from benchmarks.output import save
-from stembench import objectives, params, provenance
+from stembench import objectives, provenance
 from stembench.data.schema import FIRST_ID, Field, Schema
 from stembench.optimizer import Optimizer
+from stembench.params import load as params
 from stembench.training import build
 
 

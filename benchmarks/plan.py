@@ -21,7 +21,8 @@ from typing import Any
 
 from benchmarks import cells
 from benchmarks.output import command, save
-from stembench import params, plan, plan_speed
+from stembench import plan, plan_speed
+from stembench.params import load as params
 
 
 def of_suite(

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from stembench import provenance
 from stembench.data.prepare import split_dataset
 from stembench.errors import StembenchError
-from stembench.params_schema import Dataset
+from stembench.params.schema import Dataset
 
 ROWS = (5_000_000, 20_000_000, 40_000_000)
 FILE = "final_track1_train.txt"

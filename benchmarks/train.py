@@ -28,7 +28,7 @@ from torch import nn
 
 from benchmarks import reference
 from benchmarks.output import save
-from stembench import compiled, objectives, params, precision, provenance
+from stembench import compiled, objectives, precision, provenance
 from stembench.allocator import keep_freed_memory
 from stembench.data.batches import Batches, stream
 from stembench.data.schema import FIRST_ID, Field, Schema
@@ -37,6 +37,7 @@ from stembench.device import choose
 from stembench.diagnostics import Flops
 from stembench.models.linear import prefers_onednn, times_transposed
 from stembench.optimizer import Optimizer
+from stembench.params import load as params
 from stembench.training import build
 
 FIELDS, ROWS, TASKS = 8, 53_000, 2

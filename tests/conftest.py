@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from stembench import params
 from stembench.data.schema import FIRST_ID, PADDING, Field, Schema
 from stembench.data.splits import PARTS
+from stembench.params import load as params
 
 ROOT = Path(__file__).parents[1]
 

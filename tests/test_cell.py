@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from stembench import cell, metrics, params, processes, provenance
+from stembench import cell, metrics, processes, provenance
 from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
+from stembench.params import load as params
 from tests.contract.test_models import demo_spec
 
 SPEC = demo_spec("stem", batch_size=64, epochs=2, keep_weights=True)

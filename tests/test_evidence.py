@@ -6,10 +6,10 @@ import pytest
 from scipy import stats as distributions
 from statsmodels.stats.multitest import multipletests
 
-from stembench import params
 from stembench.across import ACROSS, across
 from stembench.compare import compare
 from stembench.evidence import EVIDENCE, Question, evidence, families_in_words, write
+from stembench.params import load as params
 from stembench.runs import read
 from stembench.stats import FAMILIES, Family
 from tests.conftest import ROOT

@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 from stembench.compare import compare
 from stembench.errors import StembenchError
 from stembench.metrics import evaluate_task
-from stembench.params_tuning import Factors
+from stembench.params.tuning import Factors
 from stembench.stats import benjamini_hochberg, two_way
 from tests.tiny_suite import (
     ALPHA,

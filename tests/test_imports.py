@@ -163,7 +163,7 @@ def test_the_report_reads_files_only(path: Path) -> None:
 def test_snakemake_side_does_not_import_torch_and_the_trainer_no_mlflow_or_pandas() -> None:
     for modules, heavy in (
         (
-            "stembench.params, stembench.provenance, stembench.tuned",
+            "stembench.params, stembench.provenance, stembench.params.tuned",
             {"torch", "mlflow", "pandas", "optuna"},
         ),
         ("stembench.cell", {"mlflow", "pandas", "polars", "matplotlib", "optuna"}),

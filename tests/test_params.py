@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from stembench import params
 from stembench.errors import StembenchError
+from stembench.params import load as params
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()

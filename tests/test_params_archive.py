@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from stembench.params_data import Archive, Source
+from stembench.params.data import Archive, Source
 
 SUM = "0" * 64
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stembench import params
 from stembench.errors import StembenchError
-from stembench.params_schema import TESTED
+from stembench.params import load as params
+from stembench.params.schema import TESTED
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()

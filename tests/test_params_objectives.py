@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from stembench import params, provenance
+from stembench import provenance
 from stembench.errors import StembenchError
+from stembench.params import load as params
 from tests.test_params import edited
 
 UW = "  uw: {class: weighting.UncertaintyWeighting}\n"

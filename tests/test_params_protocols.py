@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from stembench import params
 from stembench.errors import StembenchError
+from stembench.params import load as params
 from tests.test_params import TEXT, edited
 
 

@@ -11,13 +11,14 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from stembench import params, plan, plan_speed, plan_text
+from stembench import plan, plan_speed, plan_text
 from stembench.cell import count_parameters
 from stembench.cli import app
 from stembench.data.schema import FIRST_ID
 from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
-from stembench.params_data import Dataset
+from stembench.params import load as params
+from stembench.params.data import Dataset
 from stembench.plan import Data, Needs, Speed
 from stembench.training import build
 from tests.conftest import ROOT, make_schema

@@ -9,10 +9,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from stembench import params, provenance, tuned
+from stembench import provenance
 from stembench.cli import app
 from stembench.errors import StembenchError
 from stembench.listing import overview
+from stembench.params import load as params
+from stembench.params import tuned
 from tests.conftest import write_split
 from tests.test_params import TEXT
 

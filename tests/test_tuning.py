@@ -12,8 +12,10 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from stembench import params, tuned, tuning
+from stembench import tuning
 from stembench.errors import StembenchError
+from stembench.params import load as params
+from stembench.params import tuned
 from tests.conftest import ROOT, write_split
 
 SMALL = {"epochs": 2, "batch_size": 64}

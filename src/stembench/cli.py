@@ -81,15 +81,15 @@ def train(
     threads: Annotated[int, typer.Option(min=1, help="torch threads")] = 1,
 ) -> None:
     """Train and evaluate one cell into results/SUITE/runs/DATASET/MODEL/SEED."""
-    from stembench import tuned
     from stembench.allocator import keep_freed_memory
     from stembench.cell import train_cell
-    from stembench.params import Run
+    from stembench.params import tuned
+    from stembench.params.load import Run
 
     if spec is not None and suite is None:
         raise StembenchError("--spec needs --suite, the folder of results the cell belongs to")
     if spec is None:
-        from stembench import params
+        from stembench.params import load as params
 
         settings = params.load()
         chosen = settings.select(suite)
@@ -139,11 +139,12 @@ def tune(
     threads: Annotated[int, typer.Option(min=1, help="torch threads")] = 1,
 ) -> None:
     """Search a model's settings on the validation part into results/SUITE/tuned/DATASET."""
-    from stembench import tuned, tuning
+    from stembench import tuning
     from stembench.allocator import keep_freed_memory
+    from stembench.params import tuned
 
     if plan is None:
-        from stembench import params
+        from stembench.params import load as params
 
         settings = params.load()
         chosen = settings.select(suite)
@@ -196,9 +197,10 @@ def compare(
     ] = False,
 ) -> None:
     """Test the runs against each other and write the tables (CSV, Markdown, LaTeX)."""
-    from stembench import params, tuned
     from stembench.allocator import keep_freed_memory
     from stembench.compare import compare as run
+    from stembench.params import load as params
+    from stembench.params import tuned
     from stembench.report.side_tables import write_side_tables
     from stembench.report.tables import write_tables
     from stembench.stats import Family
@@ -230,7 +232,8 @@ def protocols(
     ],
 ) -> None:
     """Compare suites that differ in their settings: ranks by protocol, learning rate both ways."""
-    from stembench import params, tuned
+    from stembench.params import load as params
+    from stembench.params import tuned
     from stembench.protocols import Member, compare_protocols
     from stembench.report.protocols import write_protocols
 
@@ -252,7 +255,7 @@ def protocols(
 @app.command()
 def report(suite: SuiteName = None) -> None:
     """Draw the figures and write the self-contained HTML report from the tables."""
-    from stembench import params
+    from stembench.params import load as params
     from stembench.report.diagnostics import write_diagnostic_figures
     from stembench.report.figures import write_figures
     from stembench.report.gallery import write_gallery
@@ -268,8 +271,8 @@ def report(suite: SuiteName = None) -> None:
 @app.command(name="list")
 def list_(suite: SuiteName = None) -> None:
     """List suites, data sets and models, and which cells of a suite are done."""
-    from stembench import params
     from stembench.listing import overview
+    from stembench.params import load as params
 
     settings = params.load()
     typer.echo(overview(settings, settings.select(suite), RESULTS, SPLITS))
@@ -278,7 +281,7 @@ def list_(suite: SuiteName = None) -> None:
 @app.command(hidden=True)
 def where(suite: SuiteName = None) -> None:
     """Say where the results of a suite are."""
-    from stembench import params
+    from stembench.params import load as params
 
     results = RESULTS / params.load().select(suite).name
     typer.echo(f"tables  {results / 'tables' / 'main.md'}")
@@ -298,7 +301,7 @@ def show(
 
     folder = Path(run)
     if not (folder / "run.json").exists():
-        from stembench import params
+        from stembench.params import load as params
 
         folder = RESULTS / params.load().select(suite).name / "runs" / run
     typer.echo(describe(folder))

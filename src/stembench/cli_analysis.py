@@ -12,7 +12,7 @@ from stembench.cli_options import RESULTS, SPLITS, Partial, SuiteName
 from stembench.errors import StembenchError
 
 if TYPE_CHECKING:
-    from stembench.params import Params, Suite
+    from stembench.params.load import Params, Suite
     from stembench.runs import Group
 
 logger = logging.getLogger(__name__)
@@ -122,8 +122,8 @@ def power(
     csv: Annotated[Path | None, typer.Option("--csv", help="write the table here too")] = None,
 ) -> None:
     """Seeds and test users a difference needs, and the smallest one that can be seen (MDE)."""
-    from stembench import params
     from stembench import power as run
+    from stembench.params import load as params
     from stembench.tables import print_table, write_csv
 
     settings = params.load()
@@ -177,7 +177,8 @@ def validate(
 
 def _groups(suite: str | None, partial: bool) -> tuple[Params, Suite, list[Group]]:
     """Params, the suite, and its runs by data set; all must be ok unless partial."""
-    from stembench import params, tuned
+    from stembench.params import load as params
+    from stembench.params import tuned
     from stembench.runs import read, require_complete
 
     settings = params.load()

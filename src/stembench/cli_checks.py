@@ -27,7 +27,9 @@ def verdicts(
     ),
 ) -> None:
     """Compare with published numbers and claims: a verdict each, with what was assumed."""
-    from stembench import params, tuned, verdicts_text
+    from stembench import verdicts_text
+    from stembench.params import load as params
+    from stembench.params import tuned
     from stembench.published import load
     from stembench.runs import read, require_complete
     from stembench.verdicts import Measured

@@ -12,8 +12,8 @@ from stembench.cli_options import RAW, SPLITS, DatasetName, SuiteName
 from stembench.errors import StembenchError
 
 if TYPE_CHECKING:
-    from stembench.params import Params
-    from stembench.params_data import Dataset
+    from stembench.params.data import Dataset
+    from stembench.params.load import Params
 
 
 def register(app: typer.Typer) -> None:
@@ -33,8 +33,8 @@ def fetch(
     ] = False,
 ) -> None:
     """Download or generate a data set's raw files into data/raw, checked by checksum."""
-    from stembench import params
     from stembench.data.fetch import fetch as run
+    from stembench.params import load as params
 
     settings = params.load()
     entry = entry_of(dataset, settings)
@@ -43,8 +43,8 @@ def fetch(
 
 def split(dataset: DatasetName) -> None:
     """Encode a data set and split it into training, validation and test part."""
-    from stembench import params
     from stembench.data.prepare import split_dataset
+    from stembench.params import load as params
 
     split_dataset(dataset, entry_of(dataset, params.load()), RAW / dataset, SPLITS / dataset)
 
@@ -56,8 +56,8 @@ def data_make(
     ] = None,
 ) -> None:
     """Bring a data set's split up to date through DVC (fetch and split, what is needed)."""
-    from stembench import params
     from stembench.orchestration import make_split
+    from stembench.params import load as params
 
     entry_of(dataset, params.load())
     make_split(dataset, SPLITS / dataset, stamp)
@@ -71,9 +71,9 @@ def data_show(
     ] = None,
 ) -> None:
     """Show what is in a data set's split: sizes, rates, users, labels, vocabularies, sources."""
-    from stembench import params
     from stembench.data.card import dataset_facts
     from stembench.data.splits import SplitDirectory
+    from stembench.params import load as params
     from stembench.provenance import write_json
 
     entry = entry_of(dataset, params.load())
@@ -101,7 +101,8 @@ def plan(
     seconds: Annotated[float, typer.Option(min=1, help="time for the calibration")] = 30.0,
 ) -> None:
     """Print what a suite will need: rows, disk, memory, time, and files missing by hand."""
-    from stembench import params, plan_speed
+    from stembench import plan_speed
+    from stembench.params import load as params
     from stembench.plan import needs, survey
     from stembench.plan_text import print_plan
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stembench import tuned
 from stembench.errors import StembenchError
-from stembench.params import Params, Suite, expand
+from stembench.params import tuned
+from stembench.params.load import Params, Suite, expand
 
 
 def overview(params: Params, suite: Suite, results: Path, splits: Path) -> str:

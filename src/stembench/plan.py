@@ -19,8 +19,8 @@ from stembench.data import copies
 from stembench.data.schema import FIRST_ID, Field, Kind, Role, Schema
 from stembench.data.splits import PARTS, SplitDirectory
 from stembench.models.layers import EmbeddingBank
-from stembench.params import Params, Suite, expand
-from stembench.params_data import Archive, Dataset
+from stembench.params.data import Archive, Dataset
+from stembench.params.load import Params, Suite, expand
 from stembench.training import build
 
 #: Assumed where nothing is known: rows per id of a user or item, and ids of any other field.

@@ -58,8 +58,8 @@ SPLIT_SOURCES = (
     "data/users.py",
     "data/vocabulary.py",
     "data/writer.py",
-    "params_data.py",
-    "params_train.py",
+    "params/data.py",
+    "params/train.py",
 )
 #: Files whose change can change the tables, and the report made from them.
 COMPARISON_SOURCES = (
@@ -68,7 +68,7 @@ COMPARISON_SOURCES = (
         for name in (
             *("across.py", "cli_analysis.py", "compare.py", "evidence.py", "factors.py"),
             *("metrics.py", "pairs.py", "power.py", "readings.py", "reliability.py", "runs.py"),
-            *("tables.py", "tuned.py"),
+            *("tables.py", "params/tuned.py"),
         )
     ),
     *sorted((PACKAGE / "stats").glob("*.py")),

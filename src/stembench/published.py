@@ -16,8 +16,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stembench.errors import StembenchError
-from stembench.params import UniqueKeys
-from stembench.params_errors import explain
+from stembench.params.load import UniqueKeys
+from stembench.params.messages import explain
 
 PUBLISHED = Path("workflow/published.yaml")
 #: In place of a data set's name: every data set of ours that the entry does not name.

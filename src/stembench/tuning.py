@@ -30,12 +30,13 @@ from optuna.distributions import (
 )
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
-from stembench import provenance, training, tuned
+from stembench import provenance, training
 from stembench.data.schema import Schema
 from stembench.data.splits import Part, SplitDirectory
 from stembench.device import choose
 from stembench.errors import StembenchError
-from stembench.params_train import canonical
+from stembench.params import tuned
+from stembench.params.train import canonical
 
 logger = logging.getLogger(__name__)
 

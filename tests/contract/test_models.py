@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stembench import params, params_models
 from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.models.layers import Gate
+from stembench.params import load as params
+from stembench.params import signatures as params_models
 from stembench.training import bce, build, fit
 from tests.conftest import ROOT, make_fields, make_schema, write_split
 

@@ -19,7 +19,7 @@ import pytest
 from stembench.data import split
 from stembench.data.keys import coder
 from stembench.data.store import Store
-from stembench.params_data import Dataset, Source
+from stembench.params.data import Dataset, Source
 
 LOG_HEADER = (
     "user_id,video_id,date,hourmin,time_ms,is_click,is_like,is_follow,is_comment,is_forward,"

@@ -15,7 +15,7 @@ from unittest import mock
 from stembench.data import download
 from stembench.data.fetch import fetch
 from stembench.errors import StembenchError
-from stembench.params_data import Source
+from stembench.params.data import Source
 from tests.data.conftest import MEMBERS, pack_tar, pack_zip, sha256
 from tests.data.server import File, Server, serve
 

@@ -11,7 +11,7 @@ import pytest
 
 from stembench.data.fetch import fetch
 from stembench.errors import StembenchError
-from stembench.params_data import Source
+from stembench.params.data import Source
 from tests.data.conftest import MEMBERS, pack_zip, sha256, source
 from tests.data.server import File, Server
 from tests.data.test_download import content, entry_of, interrupted, left, server

@@ -20,7 +20,7 @@ from stembench.data import archives, download
 from stembench.data.fetch import fetch
 from stembench.data.progress import Progress
 from stembench.errors import StembenchError
-from stembench.params_data import Source
+from stembench.params.data import Source
 from tests.data.conftest import MEMBERS, clean, sha256, source
 from tests.data.scenes import good_tar
 from tests.data.server import File, Server, serve

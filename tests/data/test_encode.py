@@ -10,7 +10,7 @@ import pytest
 
 from stembench.data import encode
 from stembench.errors import StembenchError
-from stembench.params_data import Bag, Table
+from stembench.params.data import Bag, Table
 
 
 def table(**changes: Any) -> Table:

@@ -14,7 +14,7 @@ import pytest
 from stembench.data import fetched, files, links
 from stembench.data.fetch import fetch
 from stembench.errors import StembenchError
-from stembench.params_data import Source
+from stembench.params.data import Source
 from tests.data.conftest import MEMBERS, clean, pack_tar, pack_zip, sha256, source
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from stembench import params
 from stembench.data import source as sources
 from stembench.data import split
 from stembench.data.fetch import fetch
 from stembench.data.prepare import split_dataset
 from stembench.data.splits import PARTS, SplitDirectory
-from stembench.params import Dataset
+from stembench.params import load as params
+from stembench.params.load import Dataset
 from tests.data.conftest import stored
 
 ROOT = Path(__file__).parents[2]

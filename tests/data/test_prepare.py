@@ -15,7 +15,7 @@ from stembench.data.prepare import split_dataset
 from stembench.data.schema import MISSING, OUT_OF_VOCABULARY
 from stembench.data.splits import PARTS, SplitDirectory
 from stembench.errors import StembenchError
-from stembench.params import Dataset
+from stembench.params.load import Dataset
 from tests.data.conftest import (
     atomic_entry,
     kuairand_entry,

@@ -19,7 +19,7 @@ from stembench.data import prepare, store
 from stembench.data.prepare import split_dataset
 from stembench.data.writer import ArrayFile
 from stembench.errors import StembenchError
-from stembench.params import Dataset
+from stembench.params.load import Dataset
 from tests.data.conftest import atomic_entry, tree, untouched
 
 Make = Callable[[dict[str, Any]], Dataset]

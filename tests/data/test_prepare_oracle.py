@@ -19,7 +19,7 @@ from stembench.data.prepare import split_dataset
 from stembench.data.schema import FIRST_ID, MISSING, OUT_OF_VOCABULARY, PADDING
 from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
-from stembench.params_data import Dataset, DaySplit
+from stembench.params.data import Dataset, DaySplit
 from tests.conftest import EXAMPLES
 from tests.data.conftest import tree, untouched
 

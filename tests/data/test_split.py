@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from stembench import params
 from stembench.data import split
 from stembench.data.splits import PARTS
 from stembench.errors import StembenchError
-from stembench.params_data import (
+from stembench.params import load as params
+from stembench.params.data import (
     DaySplit,
     RandomSplit,
     Split,

@@ -28,7 +28,7 @@ from stembench.data.vocabulary import (
     tokens_of,
 )
 from stembench.errors import StembenchError
-from stembench.params_data import Bag, Numeric
+from stembench.params.data import Bag, Numeric
 
 TAGS = Bag(separator=",", length=3)
 

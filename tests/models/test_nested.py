@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from stembench import params, params_models
 from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.models.layers import require_nested
+from stembench.params import load as params
+from stembench.params import signatures as params_models
 from stembench.training import build, fit
 from tests.conftest import ROOT, make_schema, write_split
 from tests.contract.test_models import tiny_spec

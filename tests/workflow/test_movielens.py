@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stembench import params
 from stembench.data.fetch import fetch
 from stembench.data.prepare import split_dataset
 from stembench.data.splits import PARTS, SplitDirectory
+from stembench.params import load as params
 
 pytestmark = pytest.mark.workflow
 

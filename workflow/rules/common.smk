@@ -2,7 +2,9 @@
 import os
 import sys
 
-from stembench import params, provenance, tuned
+from stembench import provenance
+from stembench.params import load as params
+from stembench.params import tuned
 from stembench.errors import StembenchError
 
 try:

@@ -17,7 +17,7 @@ from stembench.data.files import CHUNK
 from stembench.data.links import bytes_text, check_room
 from stembench.data.progress import Progress
 from stembench.errors import StembenchError
-from stembench.params_data import Archive
+from stembench.params.data import Archive
 
 #: What the members may hold together: so many times the archive's own bytes, and as much again as
 #: the allowance. Logs shrink to a third or a tenth; a file made to fill the disk, to a thousandth.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stembench.data.schema import FIRST_ID, MISSING, OUT_OF_VOCABULARY, PADDING, Schema
 from stembench.data.splits import PARTS, Part, PartName, SplitDirectory
-from stembench.params_data import Source
+from stembench.params.data import Source
 
 #: Cells of the field matrix that are in memory at a time.
 BLOCK_CELLS = 1 << 21

@@ -20,7 +20,7 @@ from stembench.data.fetched import Fetched
 from stembench.data.files import CHUNK
 from stembench.data.links import bytes_text
 from stembench.errors import StembenchError
-from stembench.params_data import Archive, Mirror
+from stembench.params.data import Archive, Mirror
 
 logger = logging.getLogger(__name__)
 

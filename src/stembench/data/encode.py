@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stembench.data.schema import Role
 from stembench.errors import StembenchError
-from stembench.params_data import Bag, Table
+from stembench.params.data import Bag, Table
 
 
 def roles(table: Table) -> dict[str, Role]:

@@ -13,7 +13,7 @@ from stembench.data.copies import Copy, NotFound
 from stembench.data.files import scratch
 from stembench.data.links import aside, link
 from stembench.errors import StembenchError
-from stembench.params_data import Archive, Source
+from stembench.params.data import Archive, Source
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from stembench.data.files import digest
-from stembench.params_data import Archive
+from stembench.params.data import Archive
 from stembench.provenance import write_json
 
 RECORD = ".fetched.json"

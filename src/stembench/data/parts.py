@@ -25,7 +25,7 @@ from stembench.data.users import Users
 from stembench.data.vocabulary import Buckets, Vocabulary
 from stembench.data.writer import PartWriter
 from stembench.errors import StembenchError
-from stembench.params_data import Dataset
+from stembench.params.data import Dataset
 
 Arrays = dict[str, NDArray[Any]]
 

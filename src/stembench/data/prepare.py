@@ -37,7 +37,7 @@ from stembench.data.vocabulary import (
     tokens_of,
 )
 from stembench.errors import StembenchError
-from stembench.params_data import Dataset, DaySplit, Table
+from stembench.params.data import Dataset, DaySplit, Table
 
 logger = logging.getLogger(__name__)
 

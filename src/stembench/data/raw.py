@@ -12,7 +12,7 @@ from typing import Self
 
 from stembench.data.files import CHUNK
 from stembench.errors import StembenchError
-from stembench.params_data import Source
+from stembench.params.data import Source
 
 
 class RawFiles:

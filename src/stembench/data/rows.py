@@ -16,7 +16,7 @@ from stembench.data.spill import Duplicates
 from stembench.data.store import Store
 from stembench.data.vocabulary import numbers_of, tokens_of
 from stembench.errors import StembenchError
-from stembench.params_data import DaySplit, Split, Table, TimeSplit
+from stembench.params.data import DaySplit, Split, Table, TimeSplit
 
 #: Rows in memory at once. The split directory does not depend on it.
 BATCH = 1 << 18

@@ -10,8 +10,8 @@ from typing import Any, Protocol, cast
 
 import polars as pl
 
-from stembench import params_data
 from stembench.errors import StembenchError
+from stembench.params import data as params_data
 
 
 class SourceModule(Protocol):

@@ -17,7 +17,7 @@ from stembench.data.spill import Spill
 from stembench.data.splits import PARTS, UNBIASED, PartName
 from stembench.data.store import Keys, Store
 from stembench.errors import StembenchError
-from stembench.params_data import (
+from stembench.params.data import (
     DaySplit,
     RandomSplit,
     Split,

@@ -23,7 +23,7 @@ from stembench.data.schema import (
 )
 from stembench.data.store import Keys, Piece, Store
 from stembench.errors import StembenchError
-from stembench.params_data import Bag, Numeric
+from stembench.params.data import Bag, Numeric
 
 Ids = NDArray[np.int32]
 Mask = NDArray[np.bool_]

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 import yaml
 
-from stembench import params
 from stembench.data import encode
 from stembench.data import source as sources
 from stembench.data.fetch import fetch
@@ -19,7 +18,8 @@ from stembench.data.prepare import split_dataset
 from stembench.data.schema import FIRST_ID
 from stembench.data.splits import PARTS, SplitDirectory
 from stembench.errors import StembenchError
-from stembench.params_data import Dataset
+from stembench.params import load as params
+from stembench.params.data import Dataset
 from tests.conftest import ROOT
 from tests.data.conftest import pack_tar, pack_zip, sha256
 from tests.data.sources.miniature import files_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stembench.params_models import check_source
+from stembench.params.signatures import check_source
 
 SYNTHETIC: dict[str, Any] = {
     "rows": 100,

@@ -17,12 +17,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from stembench import params_models, params_objectives, params_protocols
 from stembench.errors import StembenchError
-from stembench.params_data import Dataset, Table
-from stembench.params_errors import explain
-from stembench.params_schema import Params, Suite
-from stembench.params_train import canonical
+from stembench.params import objectives as params_objectives
+from stembench.params import protocols as params_protocols
+from stembench.params import signatures as params_models
+from stembench.params.data import Dataset, Table
+from stembench.params.messages import explain
+from stembench.params.schema import Params, Suite
+from stembench.params.train import canonical
 
 __all__ = ["Dataset", "Params", "Run", "Suite", "expand", "load", "parse", "resolve"]
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stembench import params_models
-from stembench.params_errors import explain
-from stembench.params_models import Argument
-from stembench.params_schema import Params, Suite
-from stembench.params_train import PartialTrain, Train
-from stembench.params_tuning import Dimension, Space
+from stembench.params import signatures as params_models
+from stembench.params.messages import explain
+from stembench.params.schema import Params, Suite
+from stembench.params.signatures import Argument
+from stembench.params.train import PartialTrain, Train
+from stembench.params.tuning import Dimension, Space
 
 #: Keys of `train` that no search may set, and why.
 _FIXED = {

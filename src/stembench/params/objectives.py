@@ -10,9 +10,9 @@ from functools import cache
 from typing import Any
 
 from stembench.errors import StembenchError
-from stembench.params_models import MODELS, PACKAGE, Argument, keywords
-from stembench.params_models import check as check_args
-from stembench.params_schema import Params, Suite
+from stembench.params.schema import Params, Suite
+from stembench.params.signatures import MODELS, PACKAGE, Argument, keywords
+from stembench.params.signatures import check as check_args
 
 FOLDER = PACKAGE / "objectives"
 _MODULES = ("equal", "gradients", "weighting")

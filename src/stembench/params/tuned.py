@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
-from stembench import params_protocols
 from stembench.errors import StembenchError
-from stembench.params import Params, Run, Suite, expand, resolve
-from stembench.params_train import canonical
+from stembench.params import protocols as params_protocols
+from stembench.params.load import Params, Run, Suite, expand, resolve
+from stembench.params.train import canonical
 
 #: In place of the spec's hash of a cell whose search is not done: no run has it.
 NOT_TUNED = "not tuned"

@@ -17,7 +17,7 @@ from typing import Any
 
 from stembench.errors import StembenchError
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 MODELS = PACKAGE / "models"
 SOURCES = PACKAGE / "data" / "sources"
 _NOT_MODELS = {"__init__", "embeddings", "layers"}

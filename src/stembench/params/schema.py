@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from stembench.errors import StembenchError
-from stembench.params_data import Dataset
-from stembench.params_train import Fraction, Name, PartialTrain, Positive, Seed, Strict, Train
-from stembench.params_tuning import Factors, Space, Tuning
+from stembench.params.data import Dataset
+from stembench.params.train import Fraction, Name, PartialTrain, Positive, Seed, Strict, Train
+from stembench.params.tuning import Factors, Space, Tuning
 
 
 class Objective(Strict):

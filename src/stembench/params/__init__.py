@@ -1,0 +1,1 @@
+"""params.yaml to a list of fully resolved runs."""
