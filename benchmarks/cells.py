@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from stembench import provenance
+from stembench.data.directory import PARTS
 from stembench.data.schema import Field, Schema
-from stembench.data.splits import PARTS
 from stembench.params import load as params
 from stembench.plan_speed import random_part
 

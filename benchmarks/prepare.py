@@ -30,7 +30,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from stembench import provenance
-from stembench.data.prepare import split_dataset
+from stembench.data.prepare.make import split_dataset
 from stembench.errors import StembenchError
 from stembench.params.schema import Dataset
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from stembench import provenance
 from stembench.allocator import keep_freed_memory
-from stembench.data.splits import SplitDirectory
+from stembench.data.directory import SplitDirectory
 from stembench.evidence import Question, evidence
 from stembench.metrics import delong_components, gauc
 from stembench.runs import Cell, Group

@@ -31,8 +31,8 @@ from benchmarks.output import save
 from stembench import compiled, objectives, precision, provenance
 from stembench.allocator import keep_freed_memory
 from stembench.data.batches import Batches, stream
+from stembench.data.directory import Part
 from stembench.data.schema import FIRST_ID, Field, Schema
-from stembench.data.splits import Part
 from stembench.device import choose
 from stembench.diagnostics import Flops
 from stembench.models.linear import prefers_onednn, times_transposed

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from stembench.data.directory import PARTS
 from stembench.data.schema import FIRST_ID, PADDING, Field, Schema
-from stembench.data.splits import PARTS
 from stembench.params import load as params
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from stembench import cell, metrics, processes, provenance
-from stembench.data.splits import SplitDirectory
+from stembench.data.directory import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.params import load as params
 from tests.contract.test_models import demo_spec

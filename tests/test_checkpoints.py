@@ -12,7 +12,7 @@ from torch import nn
 
 from stembench import checkpoints
 from stembench.checkpoints import Checkpoint
-from stembench.data.splits import SplitDirectory
+from stembench.data.directory import SplitDirectory
 from stembench.training import fit
 from tests.contract.test_models import demo_spec
 

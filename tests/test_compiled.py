@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stembench import compiled, objectives, toolchain
-from stembench.data.splits import SplitDirectory
+from stembench.data.directory import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.optimizer import Optimizer
 from stembench.training import build, fit

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from stembench.data.batches import Batches, stream
-from stembench.data.splits import SplitDirectory
+from stembench.data.directory import SplitDirectory
 from stembench.diagnostics import Diagnostics, Flops, abundance
 from stembench.models.layers import Gate
 from stembench.objectives import bce, task_bce

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from stembench import plan, plan_speed, plan_text
 from stembench.cell import count_parameters
 from stembench.cli import app
+from stembench.data.directory import SplitDirectory
 from stembench.data.schema import FIRST_ID
-from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.params import load as params
 from stembench.params.data import Dataset

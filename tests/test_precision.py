@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stembench import precision
-from stembench.data.splits import SplitDirectory
+from stembench.data.directory import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.objectives import bce, losses_of
 from stembench.objectives.shared import TaskBackward

@@ -12,7 +12,7 @@ import torch
 
 from stembench import metrics
 from stembench.data.batches import Batches, stream
-from stembench.data.splits import Part, SplitDirectory
+from stembench.data.directory import Part, SplitDirectory
 from stembench.errors import StembenchError
 from stembench.optimizer import add_l2
 from stembench.training import bce, build, fit, predict

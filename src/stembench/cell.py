@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from stembench import checkpoints, evaluation, processes, provenance, training
-from stembench.data.splits import SplitDirectory
+from stembench.data.directory import SplitDirectory
 from stembench.device import choose as device_of
 from stembench.device import instructions
 from stembench.errors import StembenchError

@@ -33,7 +33,7 @@ def fetch(
     ] = False,
 ) -> None:
     """Download or generate a data set's raw files into data/raw, checked by checksum."""
-    from stembench.data.fetch import fetch as run
+    from stembench.data.fetch.fetch import fetch as run
     from stembench.params import load as params
 
     settings = params.load()
@@ -43,7 +43,7 @@ def fetch(
 
 def split(dataset: DatasetName) -> None:
     """Encode a data set and split it into training, validation and test part."""
-    from stembench.data.prepare import split_dataset
+    from stembench.data.prepare.make import split_dataset
     from stembench.params import load as params
 
     split_dataset(dataset, entry_of(dataset, params.load()), RAW / dataset, SPLITS / dataset)
@@ -56,7 +56,7 @@ def data_make(
     ] = None,
 ) -> None:
     """Bring a data set's split up to date through DVC (fetch and split, what is needed)."""
-    from stembench.orchestration import make_split
+    from stembench.data.dvc import make_split
     from stembench.params import load as params
 
     entry_of(dataset, params.load())
@@ -71,8 +71,8 @@ def data_show(
     ] = None,
 ) -> None:
     """Show what is in a data set's split: sizes, rates, users, labels, vocabularies, sources."""
-    from stembench.data.card import dataset_facts
-    from stembench.data.splits import SplitDirectory
+    from stembench.data.directory import SplitDirectory
+    from stembench.data.facts import dataset_facts
     from stembench.params import load as params
     from stembench.provenance import write_json
 

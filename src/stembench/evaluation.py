@@ -15,7 +15,7 @@ from torch import nn
 
 from stembench import metrics
 from stembench.data.batches import Batches
-from stembench.data.splits import Part, SplitDirectory
+from stembench.data.directory import Part, SplitDirectory
 from stembench.selection import Choice, Rule
 from stembench.training import predict
 

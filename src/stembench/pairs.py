@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stembench.data.splits import Part
+from stembench.data.directory import Part
 from stembench.errors import StembenchError
 from stembench.runs import Cell, Group
 from stembench.stats import INFLUENCES, Influence

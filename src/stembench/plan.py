@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from stembench.cell import count_parameters
-from stembench.data import copies
+from stembench.data.directory import PARTS, SplitDirectory
+from stembench.data.fetch import copies
 from stembench.data.schema import FIRST_ID, Field, Kind, Role, Schema
-from stembench.data.splits import PARTS, SplitDirectory
 from stembench.models.layers import EmbeddingBank
 from stembench.params.data import Archive, Dataset
 from stembench.params.load import Params, Suite, expand

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from stembench.cell import count_parameters
+from stembench.data.directory import Part
 from stembench.data.schema import FIRST_ID, PADDING, Schema
-from stembench.data.splits import Part
 from stembench.plan import Data, Speed, skeleton
 from stembench.training import fit
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stembench.data.splits import Part, SplitDirectory
+from stembench.data.directory import Part, SplitDirectory
 from stembench.errors import StembenchError
 from stembench.metrics import METRICS
 from stembench.stats import user_influence

@@ -22,8 +22,8 @@ from torch import nn
 from stembench import checkpoints, compiled, metrics, objectives, precision
 from stembench.allocator import give_back_freed_memory
 from stembench.data.batches import Batches, stream
+from stembench.data.directory import Part
 from stembench.data.schema import Schema
-from stembench.data.splits import Part
 from stembench.diagnostics import Diagnostics
 from stembench.errors import StembenchError
 from stembench.models.layers import require_nested

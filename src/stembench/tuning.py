@@ -31,8 +31,8 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from stembench import provenance, training
+from stembench.data.directory import Part, SplitDirectory
 from stembench.data.schema import Schema
-from stembench.data.splits import Part, SplitDirectory
 from stembench.device import choose
 from stembench.errors import StembenchError
 from stembench.params import tuned

@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stembench.data import split
-from stembench.data.keys import coder
-from stembench.data.store import Store
+from stembench.data.prepare import rules as split
+from stembench.data.store.columns import Store
+from stembench.data.store.keys import coder
 from stembench.params.data import Dataset, Source
 
 LOG_HEADER = (

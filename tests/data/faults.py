@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from stembench.data import archives, download, links
+from stembench.data.fetch import archives, download, links
 from tests.data.conftest import MEMBERS, pack_tar, pack_zip, sha256
 from tests.data.scenes import NAME, Scene, good_tar, provoke, tar_of
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from stembench.data import download
-from stembench.data.fetch import fetch
+from stembench.data.fetch import download
+from stembench.data.fetch.fetch import fetch
 from stembench.errors import StembenchError
 from stembench.params.data import Source
 from tests.data.conftest import MEMBERS, pack_tar, pack_zip, sha256

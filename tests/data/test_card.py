@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from stembench.cli import app
-from stembench.data import card
+from stembench.data import facts as card
+from stembench.data.directory import PARTS, SplitDirectory
 from stembench.data.schema import FIRST_ID, MISSING, OUT_OF_VOCABULARY, PADDING
-from stembench.data.splits import PARTS, SplitDirectory
 from stembench.errors import StembenchError
 from tests.conftest import write_split
 

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from stembench.data.fetch import fetch
+from stembench.data.fetch.fetch import fetch
 from stembench.errors import StembenchError
 from stembench.params.data import Source
 from tests.data.conftest import MEMBERS, pack_zip, sha256, source

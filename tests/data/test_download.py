@@ -16,8 +16,8 @@ from unittest import mock
 
 import pytest
 
-from stembench.data import archives, download
-from stembench.data.fetch import fetch
+from stembench.data.fetch import archives, download
+from stembench.data.fetch.fetch import fetch
 from stembench.data.progress import Progress
 from stembench.errors import StembenchError
 from stembench.params.data import Source

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stembench.data import encode
+from stembench.data.prepare import columns as encode
 from stembench.errors import StembenchError
 from stembench.params.data import Bag, Table
 

@@ -11,8 +11,10 @@ from unittest import mock
 
 import pytest
 
-from stembench.data import fetched, files, links
-from stembench.data.fetch import fetch
+from stembench.data import files
+from stembench.data.fetch import links
+from stembench.data.fetch import record as fetched
+from stembench.data.fetch.fetch import fetch
 from stembench.errors import StembenchError
 from stembench.params.data import Source
 from tests.data.conftest import MEMBERS, clean, pack_tar, pack_zip, sha256, source

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from stembench.data import source as sources
-from stembench.data import split
-from stembench.data.fetch import fetch
-from stembench.data.prepare import split_dataset
-from stembench.data.splits import PARTS, SplitDirectory
+from stembench.data.directory import PARTS, SplitDirectory
+from stembench.data.fetch.fetch import fetch
+from stembench.data.prepare import rules as split
+from stembench.data.prepare.make import split_dataset
+from stembench.data.sources import base as sources
 from stembench.params import load as params
 from stembench.params.load import Dataset
 from tests.data.conftest import stored

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stembench.data.fetch import fetch
-from stembench.data.prepare import split_dataset
+from stembench.data.directory import PARTS, SplitDirectory
+from stembench.data.fetch.fetch import fetch
+from stembench.data.prepare.make import split_dataset
 from stembench.data.schema import MISSING, OUT_OF_VOCABULARY
-from stembench.data.splits import PARTS, SplitDirectory
 from stembench.errors import StembenchError
 from stembench.params.load import Dataset
 from tests.data.conftest import (

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from stembench.data import prepare, store
-from stembench.data.prepare import split_dataset
-from stembench.data.writer import ArrayFile
+from stembench.data.prepare import make as prepare
+from stembench.data.prepare.make import split_dataset
+from stembench.data.prepare.writer import ArrayFile
+from stembench.data.store import columns as store
 from stembench.errors import StembenchError
 from stembench.params.load import Dataset
 from tests.data.conftest import atomic_entry, tree, untouched

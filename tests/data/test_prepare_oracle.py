@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stembench.data import rows
-from stembench.data.prepare import split_dataset
+from stembench.data.directory import SplitDirectory
+from stembench.data.prepare import reader as rows
+from stembench.data.prepare.make import split_dataset
 from stembench.data.schema import FIRST_ID, MISSING, OUT_OF_VOCABULARY, PADDING
-from stembench.data.splits import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.params.data import Dataset, DaySplit
 from tests.conftest import EXAMPLES

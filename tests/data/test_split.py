@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from stembench.data import split
-from stembench.data.splits import PARTS
+from stembench.data.directory import PARTS
+from stembench.data.prepare import rules as split
 from stembench.errors import StembenchError
 from stembench.params import load as params
 from stembench.params.data import (

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stembench.data import places, ranks
-from stembench.data.keys import float_keys, floats
-from stembench.data.spill import Duplicates
-from stembench.data.store import Column, Keys
+from stembench.data.store import places, ranks
+from stembench.data.store.columns import Column, Keys
+from stembench.data.store.keys import float_keys, floats
+from stembench.data.store.spill import Duplicates
 from tests.conftest import EXAMPLES
 
 BIG = 2**63

@@ -15,11 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stembench.data import encode
-from stembench.data.keys import Texts, coder
-from stembench.data.schema import FIRST_ID, MISSING, OUT_OF_VOCABULARY, PADDING
-from stembench.data.store import Store
-from stembench.data.vocabulary import (
+from stembench.data.prepare import columns as encode
+from stembench.data.prepare.vocabulary import (
     Buckets,
     Vocabulary,
     fit_buckets,
@@ -27,6 +24,9 @@ from stembench.data.vocabulary import (
     numbers_of,
     tokens_of,
 )
+from stembench.data.schema import FIRST_ID, MISSING, OUT_OF_VOCABULARY, PADDING
+from stembench.data.store.columns import Store
+from stembench.data.store.keys import Texts, coder
 from stembench.errors import StembenchError
 from stembench.params.data import Bag, Numeric
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stembench.data.splits import SplitDirectory
+from stembench.data.directory import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.models.layers import require_nested
 from stembench.params import load as params

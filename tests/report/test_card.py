@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from stembench.data.card import facts as read_facts
-from stembench.data.splits import SplitDirectory
+from stembench.data.directory import SplitDirectory
+from stembench.data.facts import facts as read_facts
 from stembench.errors import StembenchError
 from stembench.report import card, plots
 from stembench.report.card_html import write_card

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stembench.data.fetch import fetch
-from stembench.data.prepare import split_dataset
-from stembench.data.splits import PARTS, SplitDirectory
+from stembench.data.directory import PARTS, SplitDirectory
+from stembench.data.fetch.fetch import fetch
+from stembench.data.prepare.make import split_dataset
 from stembench.params import load as params
 
 pytestmark = pytest.mark.workflow

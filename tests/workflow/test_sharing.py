@@ -117,7 +117,7 @@ def test_the_workspace_shares_its_files_with_the_cache(first: Project) -> None:
     assert all(share_blocks(path, cache) for path in files)
     # Stages that run again leave no copy behind, and write into no file of the cache.
     before = {path: path.read_bytes() for path in cache.values() if "files" in path.parts}
-    path = first.root / "src/stembench/data/links.py"
+    path = first.root / "src/stembench/data/fetch/links.py"
     text = path.read_text()
     path.write_text(text + "\n# edited\n")
     assert "Running stage 'data/dvc.yaml:download@mini'" in first.run("dvc", "repro", TARGET)
@@ -136,7 +136,7 @@ def test_a_file_placed_by_hand_is_on_the_disk_once(first: Project) -> None:
     assert raw.samefile(placed)
     assert share_blocks(placed, cached(first, first.root / ".dvc/cache"))
     # Its stage runs again: DVC would copy the file for as long as it runs.
-    fetch = first.root / "src/stembench/data/fetch.py"
+    fetch = first.root / "src/stembench/data/fetch/fetch.py"
     text = fetch.read_text()
     look = "    print('inodes', *(path.stat().st_ino for path in root.glob('*.inter')))\n"
     fetch.write_text(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from stembench.data.splits import Part
+from stembench.data.directory import Part
 
 
 def stream(seed: int, name: str) -> torch.Generator:

@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 import yaml
 
-from stembench.data import encode
-from stembench.data import source as sources
-from stembench.data.fetch import fetch
-from stembench.data.prepare import split_dataset
+from stembench.data.directory import PARTS, SplitDirectory
+from stembench.data.fetch.fetch import fetch
+from stembench.data.prepare import columns as encode
+from stembench.data.prepare.make import split_dataset
 from stembench.data.schema import FIRST_ID
-from stembench.data.splits import PARTS, SplitDirectory
+from stembench.data.sources import base as sources
 from stembench.errors import StembenchError
 from stembench.params import load as params
 from stembench.params.data import Dataset

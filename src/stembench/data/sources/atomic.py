@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from stembench.data import text
+from stembench.data.sources import text
 from stembench.errors import StembenchError
 
 #: Columns that tell the outcome, by RecBole's names for them; a data set's own stand in the option

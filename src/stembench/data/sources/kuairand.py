@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from stembench.data import text
+from stembench.data.sources import text
 from stembench.errors import StembenchError
 
 _LABELS = [

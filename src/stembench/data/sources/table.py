@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from stembench.data import text
+from stembench.data.sources import text
 from stembench.errors import StembenchError
 
 #: Unknown here: an entry's own stand in the option `leaks`; columns of task expressions are

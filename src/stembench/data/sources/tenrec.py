@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from stembench.data import text
+from stembench.data.sources import text
 
 _LABELS = ["click", "follow", "like", "share"]
 _FEATURES = ["video_category", "gender", "age"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from stembench.data import text
+from stembench.data.sources import text
 from stembench.errors import StembenchError
 
 COLUMNS = [

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from stembench.data.copies import offline_wanted
-from stembench.data.links import aside
+from stembench.data.fetch.copies import offline_wanted
+from stembench.data.fetch.links import aside
 from stembench.errors import StembenchError
 from stembench.provenance import write_json
 

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stembench.data import encode
-from stembench.data.keys import Coder, Texts, coder
+from stembench.data.prepare import columns as encode
+from stembench.data.prepare.vocabulary import numbers_of, tokens_of
 from stembench.data.progress import Progress
-from stembench.data.spill import Duplicates
-from stembench.data.store import Store
-from stembench.data.vocabulary import numbers_of, tokens_of
+from stembench.data.store.columns import Store
+from stembench.data.store.keys import Coder, Texts, coder
+from stembench.data.store.spill import Duplicates
 from stembench.errors import StembenchError
 from stembench.params.data import DaySplit, Split, Table, TimeSplit
 

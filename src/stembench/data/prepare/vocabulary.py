@@ -10,9 +10,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stembench.data.keys import Coder, float_keys, floats
-from stembench.data.places import Places, places_of
-from stembench.data.ranks import order_statistics
 from stembench.data.schema import (
     FIRST_ID,
     MISSING,
@@ -21,7 +18,10 @@ from stembench.data.schema import (
     Field,
     Role,
 )
-from stembench.data.store import Keys, Piece, Store
+from stembench.data.store.columns import Keys, Piece, Store
+from stembench.data.store.keys import Coder, float_keys, floats
+from stembench.data.store.places import Places, places_of
+from stembench.data.store.ranks import order_statistics
 from stembench.errors import StembenchError
 from stembench.params.data import Bag, Numeric
 

@@ -6,12 +6,13 @@ import logging
 import time
 from pathlib import Path
 
-from stembench.data import copies, fetched
-from stembench.data import source as sources
-from stembench.data.archives import unpack
-from stembench.data.copies import Copy, NotFound
+from stembench.data.fetch import copies
+from stembench.data.fetch import record as fetched
+from stembench.data.fetch.archives import unpack
+from stembench.data.fetch.copies import Copy, NotFound
+from stembench.data.fetch.links import aside, link
 from stembench.data.files import scratch
-from stembench.data.links import aside, link
+from stembench.data.sources import base as sources
 from stembench.errors import StembenchError
 from stembench.params.data import Archive, Source
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stembench.data.directory import PARTS, Part, PartName, SplitDirectory
 from stembench.data.schema import FIRST_ID, MISSING, OUT_OF_VOCABULARY, PADDING, Schema
-from stembench.data.splits import PARTS, Part, PartName, SplitDirectory
 from stembench.params.data import Source
 
 #: Cells of the field matrix that are in memory at a time.

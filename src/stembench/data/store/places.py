@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stembench.data.store import Column, Keys, Piece, Positions
+from stembench.data.store.columns import Column, Keys, Piece, Positions
 
 #: Widest range of keys that gets a place for each number in it; an int32 array of that is 128 MiB.
 DENSE = 1 << 25

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from stembench.data.fetch.links import bytes_text, check_room
 from stembench.data.files import CHUNK
-from stembench.data.links import bytes_text, check_room
 from stembench.data.progress import Progress
 from stembench.errors import StembenchError
 from stembench.params.data import Archive

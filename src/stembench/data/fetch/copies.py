@@ -15,10 +15,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from stembench.data.download import Unavailable, discard, download
-from stembench.data.fetched import Fetched
+from stembench.data.fetch.download import Unavailable, discard, download
+from stembench.data.fetch.links import bytes_text
+from stembench.data.fetch.record import Fetched
 from stembench.data.files import CHUNK
-from stembench.data.links import bytes_text
 from stembench.errors import StembenchError
 from stembench.params.data import Archive, Mirror
 

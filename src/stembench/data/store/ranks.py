@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stembench.data.store import Keys
+from stembench.data.store.columns import Keys
 
 #: Keys that may be gathered and sorted at once: 32 MiB.
 GATHER = 1 << 22

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stembench.data.store import Block
+from stembench.data.store.columns import Block
 
 _BITS = 6
 FILES = 1 << _BITS

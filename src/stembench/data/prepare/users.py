@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stembench.data.keys import Coder
-from stembench.data.places import places_of
-from stembench.data.split import EVERY_PART, Codes
-from stembench.data.splits import PARTS
-from stembench.data.store import Piece, Store
+from stembench.data.directory import PARTS
+from stembench.data.prepare.rules import EVERY_PART, Codes
+from stembench.data.store.columns import Piece, Store
+from stembench.data.store.keys import Coder
+from stembench.data.store.places import places_of
 
 
 class Users:

@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stembench.data.keys import Coder
-from stembench.data.places import places_of
-from stembench.data.ranks import order_statistics
-from stembench.data.spill import Spill
-from stembench.data.splits import PARTS, UNBIASED, PartName
-from stembench.data.store import Keys, Store
+from stembench.data.directory import PARTS, UNBIASED, PartName
+from stembench.data.store.columns import Keys, Store
+from stembench.data.store.keys import Coder
+from stembench.data.store.places import places_of
+from stembench.data.store.ranks import order_statistics
+from stembench.data.store.spill import Spill
 from stembench.errors import StembenchError
 from stembench.params.data import (
     DaySplit,

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from stembench.data.links import check_room
+from stembench.data.fetch.links import check_room
 from stembench.data.progress import Progress
 
 logger = logging.getLogger(__name__)

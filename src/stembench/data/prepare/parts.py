@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stembench.data import split
+from stembench.data.directory import PARTS
+from stembench.data.prepare import rules as split
+from stembench.data.prepare.reader import unbiased
+from stembench.data.prepare.users import Users
+from stembench.data.prepare.vocabulary import Buckets, Vocabulary
+from stembench.data.prepare.writer import PartWriter
 from stembench.data.progress import Progress
-from stembench.data.rows import unbiased
 from stembench.data.schema import OUT_OF_VOCABULARY, PADDING, Schema
-from stembench.data.splits import PARTS
-from stembench.data.store import Store
-from stembench.data.users import Users
-from stembench.data.vocabulary import Buckets, Vocabulary
-from stembench.data.writer import PartWriter
+from stembench.data.store.columns import Store
 from stembench.errors import StembenchError
 from stembench.params.data import Dataset
 

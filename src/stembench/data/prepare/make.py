@@ -18,17 +18,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from stembench.data import encode, split
-from stembench.data import source as sources
 from stembench.data.files import replace_folder, scratch
-from stembench.data.parts import Fitted, workers, write
-from stembench.data.progress import Progress
-from stembench.data.raw import RawFiles
-from stembench.data.rows import Reader, needs_time, unbiased
-from stembench.data.schema import Role, Schema
-from stembench.data.store import Store
-from stembench.data.users import Users
-from stembench.data.vocabulary import (
+from stembench.data.prepare import columns as encode
+from stembench.data.prepare import rules as split
+from stembench.data.prepare.parts import Fitted, workers, write
+from stembench.data.prepare.raw import RawFiles
+from stembench.data.prepare.reader import Reader, needs_time, unbiased
+from stembench.data.prepare.users import Users
+from stembench.data.prepare.vocabulary import (
     Buckets,
     Vocabulary,
     fit_buckets,
@@ -36,6 +33,10 @@ from stembench.data.vocabulary import (
     numbers_of,
     tokens_of,
 )
+from stembench.data.progress import Progress
+from stembench.data.schema import Role, Schema
+from stembench.data.sources import base as sources
+from stembench.data.store.columns import Store
 from stembench.errors import StembenchError
 from stembench.params.data import Dataset, DaySplit, Table
 

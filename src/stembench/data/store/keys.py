@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stembench.data.store import Holes, Keys
+from stembench.data.store.columns import Holes, Keys
 from stembench.errors import StembenchError
 
 _SIGN = np.uint64(1 << 63)

@@ -1,0 +1,1 @@
+"""Raw files arrive, each checked by its checksum."""
