@@ -26,8 +26,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 from benchmarks.output import save
 from benchmarks.train import ours, random_rows, shape
 from stembench import provenance
-from stembench.allocator import keep_freed_memory
 from stembench.metrics import evaluate_task
+from stembench.training.memory import keep_freed_memory
 
 TASKS, ROWS_PER_USER = 2, 50
 

@@ -24,12 +24,13 @@ import torch
 
 from benchmarks import cells
 from benchmarks.output import command, save
-from stembench import objectives, precision
-from stembench.allocator import keep_freed_memory
+from stembench import objectives
 from stembench.data.batches import Batches, stream
-from stembench.optimizer import Optimizer
 from stembench.plan_speed import random_part
-from stembench.training import build
+from stembench.training import precision
+from stembench.training.fit import build
+from stembench.training.memory import keep_freed_memory
+from stembench.training.optimizer import Optimizer
 
 MODELS = [
     "single_task",

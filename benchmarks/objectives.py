@@ -22,9 +22,9 @@ import torch
 from benchmarks.output import save
 from stembench import objectives, provenance
 from stembench.data.schema import FIRST_ID, Field, Schema
-from stembench.optimizer import Optimizer
 from stembench.params import load as params
-from stembench.training import build
+from stembench.training.fit import build
+from stembench.training.optimizer import Optimizer
 
 
 def schema(fields: int, vocabulary: int, tasks: int) -> Schema:
@@ -39,7 +39,7 @@ def schema(fields: int, vocabulary: int, tasks: int) -> Schema:
 def stepper(
     spec: dict[str, Any], layout: Schema, fields: torch.Tensor, labels: torch.Tensor
 ) -> Callable[[], None]:
-    """One training step on the batch, as in stembench.training.fit."""
+    """One training step on the batch, as in stembench.training.fit.fit."""
     model = build(layout, spec)
     optimizer = Optimizer(model, spec["train"])
     objective = objectives.build(spec, layout.tasks, model, fields[:64])

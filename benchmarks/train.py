@@ -28,17 +28,18 @@ from torch import nn
 
 from benchmarks import reference
 from benchmarks.output import save
-from stembench import compiled, objectives, precision, provenance
-from stembench.allocator import keep_freed_memory
+from stembench import objectives, provenance
 from stembench.data.batches import Batches, stream
 from stembench.data.directory import Part
 from stembench.data.schema import FIRST_ID, Field, Schema
-from stembench.device import choose
-from stembench.diagnostics import Flops
 from stembench.models.linear import prefers_onednn, times_transposed
-from stembench.optimizer import Optimizer
 from stembench.params import load as params
-from stembench.training import build
+from stembench.training import compiled, precision
+from stembench.training.device import choose
+from stembench.training.diagnostics import Flops
+from stembench.training.fit import build
+from stembench.training.memory import keep_freed_memory
+from stembench.training.optimizer import Optimizer
 
 FIELDS, ROWS, TASKS = 8, 53_000, 2
 MODELS = ("shared_bottom", "mmoe", "ple", "stem")
@@ -79,7 +80,7 @@ def ours(
     device: torch.device = reference.CPU,
     **train: Any,
 ) -> tuple[Step, float, nn.Module]:
-    """A step of `stembench.training.fit` on the next batch, its FLOPs per sample, the model."""
+    """A step of `stembench.training.fit.fit` on the next batch, its FLOPs per sample, the model."""
     settings = params.load()
     spec = params.resolve(settings, settings.select("demo"), "movielens", model, 1).spec
     spec["args"] |= {key: value for key, value in ARGS.items() if key in spec["args"]}

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from stembench.allocator import give_back_freed_memory, keep_freed_memory
+from stembench.training.memory import give_back_freed_memory, keep_freed_memory
 
 FREED = """
 import numpy as np

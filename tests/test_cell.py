@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from stembench import cell, metrics, processes, provenance
+from stembench import metrics, processes, provenance
+from stembench.cells import train as cell
 from stembench.data.directory import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.params import load as params

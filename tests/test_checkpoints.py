@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from stembench import checkpoints
-from stembench.checkpoints import Checkpoint
 from stembench.data.directory import SplitDirectory
-from stembench.training import fit
+from stembench.training import checkpoints
+from stembench.training.checkpoints import Checkpoint
+from stembench.training.fit import fit
 from tests.contract.test_models import demo_spec
 
 

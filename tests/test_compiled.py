@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stembench import compiled, objectives, toolchain
+from stembench import objectives
 from stembench.data.directory import SplitDirectory
 from stembench.errors import StembenchError
-from stembench.optimizer import Optimizer
-from stembench.training import build, fit
+from stembench.training import compiled, toolchain
+from stembench.training.fit import build, fit
+from stembench.training.optimizer import Optimizer
 from tests.conftest import make_fields, make_schema
 from tests.contract.test_models import tiny_spec
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stembench import device
 from stembench.errors import StembenchError
+from stembench.training import device
 
 
 def test_auto_takes_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ def test_snakemake_side_does_not_import_torch_and_the_trainer_no_mlflow_or_panda
             "stembench.params, stembench.provenance, stembench.params.tuned",
             {"torch", "mlflow", "pandas", "optuna"},
         ),
-        ("stembench.cell", {"mlflow", "pandas", "polars", "matplotlib", "optuna"}),
+        ("stembench.cells.train", {"mlflow", "pandas", "polars", "matplotlib", "optuna"}),
     ):
         code = f"import sys, {modules}; print(*sys.modules)"
         done = subprocess.run(

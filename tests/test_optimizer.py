@@ -7,8 +7,8 @@ import torch
 
 from stembench.data.schema import PADDING
 from stembench.objectives import bce
-from stembench.optimizer import Optimizer
-from stembench.training import build
+from stembench.training.fit import build
+from stembench.training.optimizer import Optimizer
 from tests.conftest import make_fields, make_schema
 from tests.contract.test_models import demo_spec
 

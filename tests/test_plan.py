@@ -12,7 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from stembench import plan, plan_speed, plan_text
-from stembench.cell import count_parameters
+from stembench.cells.train import count_parameters
 from stembench.cli import app
 from stembench.data.directory import SplitDirectory
 from stembench.data.schema import FIRST_ID
@@ -20,7 +20,7 @@ from stembench.errors import StembenchError
 from stembench.params import load as params
 from stembench.params.data import Dataset
 from stembench.plan import Data, Needs, Speed
-from stembench.training import build
+from stembench.training.fit import build
 from tests.conftest import ROOT, make_schema
 from tests.contract.test_models import demo_spec, every
 
@@ -249,4 +249,4 @@ def test_the_start_of_a_process_is_measured(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(plan_speed.subprocess, "run", spy)
     assert plan_speed._start_seconds() > 0.3
-    assert "import stembench.cli, stembench.cell" in asked[0][-1]
+    assert "import stembench.cli, stembench.cells.train" in asked[0][-1]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stembench.checkpoints import Checkpoint
-from stembench.selection import Choice, Selection
+from stembench.training.checkpoints import Checkpoint
+from stembench.training.selection import Choice, Selection
 
 CURVES = st.lists(
     st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stembench import toolchain
+from stembench.training import toolchain
 
 Make = Callable[[str, str], None]
 

@@ -14,8 +14,8 @@ from stembench import metrics
 from stembench.data.batches import Batches, stream
 from stembench.data.directory import Part, SplitDirectory
 from stembench.errors import StembenchError
-from stembench.optimizer import add_l2
-from stembench.training import bce, build, fit, predict
+from stembench.training.fit import bce, build, fit, predict
+from stembench.training.optimizer import add_l2
 from tests.conftest import ROOT
 from tests.contract.test_models import demo_spec
 
@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_finite_is_one_clear_error(
 
 
 def test_training_code_cannot_name_the_test_part() -> None:
-    tree = ast.parse((ROOT / "src/stembench/training.py").read_text())
+    tree = ast.parse((ROOT / "src/stembench/training/fit.py").read_text())
     strings = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)]
     assert "test" not in strings
     names = {

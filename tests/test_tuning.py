@@ -12,7 +12,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from stembench import tuning
+from stembench.cells import search as tuning
 from stembench.errors import StembenchError
 from stembench.params import load as params
 from stembench.params import tuned
@@ -79,7 +79,7 @@ def test_the_test_part_is_not_there_and_not_missed(settings, split_path, tmp_pat
 
 
 def test_tuning_code_can_name_no_part_but_train_and_valid() -> None:
-    tree = ast.parse((ROOT / "src/stembench/tuning.py").read_text())
+    tree = ast.parse((ROOT / "src/stembench/cells/search.py").read_text())
     parts = [
         node.args[0].value
         for node in ast.walk(tree)
@@ -156,7 +156,7 @@ def test_more_trials_go_on_and_another_space_begins_anew(
 def test_failing_trials_are_recorded_and_all_failing_is_an_error(
     settings, split_path, tmp_path, monkeypatch
 ) -> None:
-    from stembench import training
+    from stembench.training import fit as training
 
     fit = training.fit
 

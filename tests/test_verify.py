@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from stembench import cli, verify, verify_retrain
-from stembench.cell import train_cell
+from stembench.cells.train import train_cell
 from stembench.errors import StembenchError
 from stembench.params import load as params
 from tests.conftest import ROOT, write_split

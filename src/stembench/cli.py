@@ -81,10 +81,10 @@ def train(
     threads: Annotated[int, typer.Option(min=1, help="torch threads")] = 1,
 ) -> None:
     """Train and evaluate one cell into results/SUITE/runs/DATASET/MODEL/SEED."""
-    from stembench.allocator import keep_freed_memory
-    from stembench.cell import train_cell
+    from stembench.cells.train import train_cell
     from stembench.params import tuned
     from stembench.params.load import Run
+    from stembench.training.memory import keep_freed_memory
 
     if spec is not None and suite is None:
         raise StembenchError("--spec needs --suite, the folder of results the cell belongs to")
@@ -139,9 +139,9 @@ def tune(
     threads: Annotated[int, typer.Option(min=1, help="torch threads")] = 1,
 ) -> None:
     """Search a model's settings on the validation part into results/SUITE/tuned/DATASET."""
-    from stembench import tuning
-    from stembench.allocator import keep_freed_memory
+    from stembench.cells import search as tuning
     from stembench.params import tuned
+    from stembench.training.memory import keep_freed_memory
 
     if plan is None:
         from stembench.params import load as params
@@ -197,13 +197,13 @@ def compare(
     ] = False,
 ) -> None:
     """Test the runs against each other and write the tables (CSV, Markdown, LaTeX)."""
-    from stembench.allocator import keep_freed_memory
     from stembench.compare import compare as run
     from stembench.params import load as params
     from stembench.params import tuned
     from stembench.report.side_tables import write_side_tables
     from stembench.report.tables import write_tables
     from stembench.stats import Family
+    from stembench.training.memory import keep_freed_memory
 
     settings = params.load()
     chosen = settings.select(suite)

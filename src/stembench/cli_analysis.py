@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def evidence(suite: SuiteName = None, partial: Partial = False) -> None:
     """Test all metrics with robustness columns, power, ranks over data sets (part of compare)."""
-    from stembench.allocator import keep_freed_memory
+    from stembench.training.memory import keep_freed_memory
 
     keep_freed_memory()
     write_evidence(suite, partial)

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from stembench.cell import count_parameters
+from stembench.cells.train import count_parameters
 from stembench.data.directory import PARTS, SplitDirectory
 from stembench.data.fetch import copies
 from stembench.data.schema import FIRST_ID, Field, Kind, Role, Schema
 from stembench.models.layers import EmbeddingBank
 from stembench.params.data import Archive, Dataset
 from stembench.params.load import Params, Suite, expand
-from stembench.training import build
+from stembench.training.fit import build
 
 #: Assumed where nothing is known: rows per id of a user or item, and ids of any other field.
 ROWS_PER_ID, IDS = 50, 1000

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from stembench.cell import count_parameters
+from stembench.cells.train import count_parameters
 from stembench.data.directory import Part
 from stembench.data.schema import FIRST_ID, PADDING, Schema
 from stembench.plan import Data, Speed, skeleton
-from stembench.training import fit
+from stembench.training.fit import fit
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,9 @@ def calibrate(
 def _start_seconds() -> float:
     """Processor seconds of a process that loads what a cell loads, and ends as a cell does."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    code = "import atexit, gc; atexit.register(gc.freeze); import stembench.cli, stembench.cell"
+    code = (
+        "import atexit, gc; atexit.register(gc.freeze); import stembench.cli, stembench.cells.train"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -15,16 +15,16 @@ PACKAGE = Path(__file__).parent
 
 #: Files whose change can change a trained cell, besides its model's own file.
 TRAINING_SOURCES = (
-    "allocator.py",
-    "cell.py",
-    "checkpoints.py",
-    "compiled.py",
+    "training/memory.py",
+    "cells/train.py",
+    "training/checkpoints.py",
+    "training/compiled.py",
     "data/batches.py",
     "data/schema.py",
     "data/directory.py",
-    "device.py",
-    "diagnostics.py",
-    "evaluation.py",
+    "training/device.py",
+    "training/diagnostics.py",
+    "cells/evaluate.py",
     "metrics.py",
     "models/embeddings.py",
     "models/layers.py",
@@ -32,10 +32,10 @@ TRAINING_SOURCES = (
     "objectives/__init__.py",
     "objectives/base.py",
     "objectives/shared.py",
-    "optimizer.py",
-    "precision.py",
-    "selection.py",
-    "training.py",
+    "training/optimizer.py",
+    "training/precision.py",
+    "training/selection.py",
+    "training/fit.py",
 )
 #: Files whose change can change a split, besides its source's own file.
 SPLIT_SOURCES = (
@@ -122,9 +122,9 @@ def training_sources(class_path: str, objective: str) -> list[Path]:
 
 def tuning_sources(class_path: str, objective: str) -> list[Path]:
     """Source files that a search depends on: those of a run, less its test."""
-    evaluating = {PACKAGE / "cell.py", PACKAGE / "evaluation.py"}
+    evaluating = {PACKAGE / "cells/train.py", PACKAGE / "cells/evaluate.py"}
     trained = [path for path in training_sources(class_path, objective) if path not in evaluating]
-    return [*trained, PACKAGE / "tuning.py"]
+    return [*trained, PACKAGE / "cells/search.py"]
 
 
 def sha256_file(path: Path) -> str:

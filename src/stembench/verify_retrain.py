@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from stembench import cell as training
 from stembench import provenance
+from stembench.cells import train as training
 from stembench.errors import StembenchError
 from stembench.verify import Finding, read_inputs, rows_of
 

@@ -14,7 +14,7 @@ from stembench.errors import StembenchError
 from stembench.models.layers import Gate
 from stembench.params import load as params
 from stembench.params import signatures as params_models
-from stembench.training import bce, build, fit
+from stembench.training.fit import bce, build, fit
 from tests.conftest import ROOT, make_fields, make_schema, write_split
 
 SETTINGS = params.load(ROOT / "params.yaml")

@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stembench import objectives
 from stembench.models.layers import MultiTask
-from stembench.optimizer import Optimizer
-from stembench.training import build
+from stembench.training.fit import build
+from stembench.training.optimizer import Optimizer
 from tests.conftest import make_fields, make_schema
 from tests.contract.test_models import MODELS, SETTINGS, some_tasks, tiny_spec
 

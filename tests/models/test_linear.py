@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from stembench.diagnostics import Flops
 from stembench.models import linear
 from stembench.models.linear import LARGE, ONEDNN, Linear
+from stembench.training.diagnostics import Flops
 from tests.contract.test_steps import Operators
 
 #: Rows and widths of a layer that is large.

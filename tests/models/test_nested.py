@@ -12,7 +12,7 @@ from stembench.errors import StembenchError
 from stembench.models.layers import require_nested
 from stembench.params import load as params
 from stembench.params import signatures as params_models
-from stembench.training import build, fit
+from stembench.training.fit import build, fit
 from tests.conftest import ROOT, make_schema, write_split
 from tests.contract.test_models import tiny_spec
 

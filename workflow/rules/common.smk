@@ -64,7 +64,7 @@ onstart:
         if run.spec["train"]["compile"]
     }
     if compiling and workflow.local_exec:
-        from stembench import compiled, device
+        from stembench.training import compiled, device
 
         try:
             for name in sorted(compiling):

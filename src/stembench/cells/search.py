@@ -30,13 +30,14 @@ from optuna.distributions import (
 )
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
-from stembench import provenance, training
+from stembench import provenance
 from stembench.data.directory import Part, SplitDirectory
 from stembench.data.schema import Schema
-from stembench.device import choose
 from stembench.errors import StembenchError
 from stembench.params import tuned
 from stembench.params.train import canonical
+from stembench.training import fit as training
+from stembench.training.device import choose
 
 logger = logging.getLogger(__name__)
 

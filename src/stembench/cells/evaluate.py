@@ -16,8 +16,8 @@ from torch import nn
 from stembench import metrics
 from stembench.data.batches import Batches
 from stembench.data.directory import Part, SplitDirectory
-from stembench.selection import Choice, Rule
-from stembench.training import predict
+from stembench.training.fit import predict
+from stembench.training.selection import Choice, Rule
 
 TaskMetrics = dict[str, dict[str, Any]]
 #: By selection rule: metrics per task and the logits (N, T) of one part.

@@ -19,18 +19,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from stembench import checkpoints, compiled, metrics, objectives, precision
-from stembench.allocator import give_back_freed_memory
+from stembench import metrics, objectives
 from stembench.data.batches import Batches, stream
 from stembench.data.directory import Part
 from stembench.data.schema import Schema
-from stembench.diagnostics import Diagnostics
 from stembench.errors import StembenchError
 from stembench.models.layers import require_nested
 from stembench.objectives import bce
-from stembench.optimizer import Optimizer
 from stembench.progress import Progress
-from stembench.selection import Choice, Rule, Selection
+from stembench.training import checkpoints, compiled, precision
+from stembench.training.diagnostics import Diagnostics
+from stembench.training.memory import give_back_freed_memory
+from stembench.training.optimizer import Optimizer
+from stembench.training.selection import Choice, Rule, Selection
 
 __all__ = ["Fit", "bce", "build", "fit", "predict"]
 

@@ -25,7 +25,7 @@ from stembench.models.layers import EmbeddingBank, Gate
 from stembench.models.linear import ONEDNN
 from stembench.objectives import Objective, losses_of
 from stembench.objectives.shared import TaskBackward, looked_up, reach, readers
-from stembench.selection import Choice
+from stembench.training.selection import Choice
 
 #: Fixed training batches, and the most rows of one.
 BATCHES, ROWS = 2, 512

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stembench import toolchain
 from stembench.errors import StembenchError
 from stembench.models.layers import EmbeddingBank
 from stembench.objectives import Objective
+from stembench.training import toolchain
 
 CACHE = Path(".cache/torchinductor")
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stembench.checkpoints import Checkpoint
+from stembench.training.checkpoints import Checkpoint
 
 Rule = Literal["mean", "task"]
 

@@ -16,13 +16,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from stembench import checkpoints, evaluation, processes, provenance, training
+from stembench import processes, provenance
+from stembench.cells import evaluate as evaluation
 from stembench.data.directory import SplitDirectory
-from stembench.device import choose as device_of
-from stembench.device import instructions
 from stembench.errors import StembenchError
 from stembench.models.layers import EmbeddingBank
-from stembench.selection import Choice
+from stembench.training import checkpoints
+from stembench.training import fit as training
+from stembench.training.device import choose as device_of
+from stembench.training.device import instructions
+from stembench.training.selection import Choice
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""A model is fitted: sees the training and the validation part, never the test part."""
