@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 
 from stembench import provenance
+from stembench.analysis.comparison import Question, evidence
+from stembench.analysis.runs import Cell, Group
 from stembench.data.directory import SplitDirectory
-from stembench.evidence import Question, evidence
 from stembench.metrics import delong_components, gauc
-from stembench.runs import Cell, Group
+from stembench.records.writing import markdown, write_csv, write_text
 from stembench.stats import user_influence
-from stembench.tables import markdown, write_csv, write_text
 from stembench.training.memory import keep_freed_memory
 
 COLUMNS = ("what", "rows", "users", "repeats", "median_s", "cpu_s", "peak_mb", "aim_s")

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from stembench.comparable import NONE, Rows, assign, bucket_names, log_ratios
+from stembench.analysis.buckets import NONE, Rows, assign, bucket_names, log_ratios
 from stembench.errors import StembenchError
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats as distributions
 
-from stembench import compare as module
-from stembench.compare import COLUMNS, compare
+from stembench.analysis import suite as module
+from stembench.analysis.suite import COLUMNS, compare
 from stembench.errors import StembenchError
 from stembench.metrics import METRICS, evaluate_task
 from tests.tiny_suite import (

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stembench.compare import compare
+from stembench.analysis.suite import compare
 from stembench.diff import Side, compare_sides, differences, read_side, verdict_changes
 from stembench.diff_text import render
 from stembench.errors import StembenchError

@@ -6,11 +6,11 @@ import pytest
 from scipy import stats as distributions
 from statsmodels.stats.multitest import multipletests
 
-from stembench.across import ACROSS, across
-from stembench.compare import compare
-from stembench.evidence import EVIDENCE, Question, evidence, families_in_words, write
+from stembench.analysis.across import ACROSS, across
+from stembench.analysis.comparison import EVIDENCE, Question, evidence, families_in_words, write
+from stembench.analysis.runs import read
+from stembench.analysis.suite import compare
 from stembench.params import load as params
-from stembench.runs import read
 from stembench.stats import FAMILIES, Family
 from tests.conftest import ROOT
 from tests.tiny_suite import MODELS, SEEDS, TASKS, add_unbiased, make_suite, run_path, table

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 from statsmodels.stats.multitest import multipletests
 
-from stembench.compare import compare
+from stembench.analysis.suite import compare
 from stembench.errors import StembenchError
 from stembench.metrics import evaluate_task
 from stembench.params.tuning import Factors

@@ -5,8 +5,8 @@ import pytest
 from typer.testing import CliRunner
 
 from stembench import cli
-from stembench.power import from_pilot, from_runs
-from stembench.runs import read
+from stembench.analysis.power import from_pilot, from_runs
+from stembench.analysis.runs import read
 from tests.conftest import ROOT
 from tests.tiny_suite import make_suite
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stembench.analysis.protocols import Member, compare_protocols
 from stembench.errors import StembenchError
-from stembench.protocols import Member, compare_protocols
 from stembench.report.protocols import write_protocols
 from stembench.stats import two_way
 from tests.tiny_suite import (

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stembench.compare import COLUMNS as MAIN
-from stembench.compare import compare
+from stembench.analysis.selection import COLUMNS
+from stembench.analysis.suite import COLUMNS as MAIN
+from stembench.analysis.suite import compare
 from stembench.metrics import evaluate_task
-from stembench.readings import COLUMNS
 from stembench.report.diagnostics import write_diagnostic_figures
 from stembench.report.html import write_report
 from stembench.report.tables import write_tables

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from stembench.compare import compare
-from stembench.reliability import ALL, BINS, COLUMNS, reliability
+from stembench.analysis.calibration import ALL, BINS, COLUMNS, reliability
+from stembench.analysis.suite import compare
 from tests.tiny_suite import MODELS, SEEDS, TASKS, make_suite, run_path
 
 

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from stembench.compare import compare
+from stembench.analysis.suite import compare
 from stembench.errors import StembenchError
 from tests.tiny_suite import SEEDS, brute_force, edit_run, make_suite, run_path, sha256, table
 

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stembench.analysis.runs import read
+from stembench.analysis.transfer import COLUMNS, INTERACTION, Setting, alternatives, transfer_gaps
 from stembench.errors import StembenchError
+from stembench.records.writing import write_csv
 from stembench.report.comparable import write_comparable
-from stembench.runs import read
 from stembench.stats import user_influence
-from stembench.tables import write_csv
-from stembench.transfer import COLUMNS, INTERACTION, Setting, alternatives, transfer_gaps
 from tests.tiny_suite import write_run
 
 TASKS = ("click", "like")

@@ -5,8 +5,8 @@ import pytest
 from typer.testing import CliRunner
 
 from stembench import cli
+from stembench.analysis.runs import read
 from stembench.errors import StembenchError
-from stembench.runs import read
 from stembench.stats import user_influence
 from stembench.validation import checks, run, simulate
 from tests.conftest import ROOT

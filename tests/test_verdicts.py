@@ -9,11 +9,11 @@ import pytest
 from scipy.stats import t as student
 
 from stembench import verdicts_text
-from stembench.compare import compare
+from stembench.analysis.runs import read
+from stembench.analysis.suite import compare
+from stembench.analysis.transfer import COLUMNS as COMPARABLE
 from stembench.errors import StembenchError
 from stembench.published import Published
-from stembench.runs import read
-from stembench.transfer import COLUMNS as COMPARABLE
 from stembench.verdicts import ASSUMPTIONS, COLUMNS, NO_MATCH, Measured, judge, verdicts
 from tests.tiny_suite import ALPHA, MARGIN, make_suite, table
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 
-from stembench.compare import COLUMNS
+from stembench.analysis.suite import COLUMNS
 from stembench.metrics import evaluate_task
 
 ALPHA, MARGIN = 0.05, 1e-3

@@ -197,7 +197,7 @@ def compare(
     ] = False,
 ) -> None:
     """Test the runs against each other and write the tables (CSV, Markdown, LaTeX)."""
-    from stembench.compare import compare as run
+    from stembench.analysis.suite import compare as run
     from stembench.params import load as params
     from stembench.params import tuned
     from stembench.report.side_tables import write_side_tables
@@ -232,9 +232,9 @@ def protocols(
     ],
 ) -> None:
     """Compare suites that differ in their settings: ranks by protocol, learning rate both ways."""
+    from stembench.analysis.protocols import Member, compare_protocols
     from stembench.params import load as params
     from stembench.params import tuned
-    from stembench.protocols import Member, compare_protocols
     from stembench.report.protocols import write_protocols
 
     settings = params.load()

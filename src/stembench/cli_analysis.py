@@ -12,8 +12,8 @@ from stembench.cli_options import RESULTS, SPLITS, Partial, SuiteName
 from stembench.errors import StembenchError
 
 if TYPE_CHECKING:
+    from stembench.analysis.runs import Group
     from stembench.params.load import Params, Suite
-    from stembench.runs import Group
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ def evidence(suite: SuiteName = None, partial: Partial = False) -> None:
 
 def write_evidence(suite: str | None, partial: bool, status: dict[str, str] | None = None) -> None:
     """The tables of evidence, power and ranks over data sets; status: of cells, by their id."""
-    from stembench import evidence as run
-    from stembench.across import across
+    from stembench.analysis import comparison as run
+    from stembench.analysis.across import across
     from stembench.stats import Family
 
     settings, chosen, groups = _groups(suite, partial)
@@ -63,10 +63,10 @@ def write_evidence(suite: str | None, partial: bool, status: dict[str, str] | No
 
 def comparable(suite: SuiteName = None, partial: Partial = False) -> None:
     """Transfer gap to the baseline on comparable samples: tables, figures and sensitivity."""
-    from stembench import transfer
+    from stembench.analysis import transfer
+    from stembench.records.writing import write_csv
     from stembench.report.comparable import write_comparable
     from stembench.stats import Family
-    from stembench.tables import write_csv
 
     settings, chosen, groups = _groups(suite, partial)
     if not settings.has_comparable(chosen):
@@ -98,7 +98,7 @@ def comparable(suite: SuiteName = None, partial: Partial = False) -> None:
 
 def _sensitive(gaps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows that are told for every setting: AUC on comparable samples, and the interaction."""
-    from stembench.transfer import INTERACTION
+    from stembench.analysis.transfer import INTERACTION
 
     buckets = ("comparable", INTERACTION)
     return [row for row in gaps if row["metric"] == "auc" and row["bucket"] in buckets]
@@ -122,9 +122,9 @@ def power(
     csv: Annotated[Path | None, typer.Option("--csv", help="write the table here too")] = None,
 ) -> None:
     """Seeds and test users a difference needs, and the smallest one that can be seen (MDE)."""
-    from stembench import power as run
+    from stembench.analysis import power as run
     from stembench.params import load as params
-    from stembench.tables import print_table, write_csv
+    from stembench.records.writing import print_table, write_csv
 
     settings = params.load()
     analysis = settings.analysis_of(settings.select(suite))
@@ -177,9 +177,9 @@ def validate(
 
 def _groups(suite: str | None, partial: bool) -> tuple[Params, Suite, list[Group]]:
     """Params, the suite, and its runs by data set; all must be ok unless partial."""
+    from stembench.analysis.runs import read, require_complete
     from stembench.params import load as params
     from stembench.params import tuned
-    from stembench.runs import read, require_complete
 
     settings = params.load()
     chosen = settings.select(suite)

@@ -28,10 +28,10 @@ def verdicts(
 ) -> None:
     """Compare with published numbers and claims: a verdict each, with what was assumed."""
     from stembench import verdicts_text
+    from stembench.analysis.runs import read, require_complete
     from stembench.params import load as params
     from stembench.params import tuned
     from stembench.published import load
-    from stembench.runs import read, require_complete
     from stembench.verdicts import Measured
     from stembench.verdicts import verdicts as run
 
@@ -148,7 +148,7 @@ def diff(
     from stembench.diff import COLUMNS, compare_sides, read_side
     from stembench.diff_text import render
     from stembench.provenance import write_text
-    from stembench.tables import write_csv
+    from stembench.records.writing import write_csv
 
     old, new = read_side(a, RESULTS), read_side(b, RESULTS)
     rows = compare_sides(old, new, alpha)

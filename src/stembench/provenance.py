@@ -66,9 +66,22 @@ COMPARISON_SOURCES = (
     *(
         PACKAGE / name
         for name in (
-            *("across.py", "cli_analysis.py", "compare.py", "evidence.py", "factors.py"),
-            *("metrics.py", "pairs.py", "power.py", "readings.py", "reliability.py", "runs.py"),
-            *("tables.py", "params/tuned.py"),
+            *(
+                "analysis/across.py",
+                "cli_analysis.py",
+                "analysis/suite.py",
+                "analysis/comparison.py",
+                "analysis/factors.py",
+            ),
+            *(
+                "metrics.py",
+                "analysis/pairs.py",
+                "analysis/power.py",
+                "analysis/selection.py",
+                "analysis/calibration.py",
+                "analysis/runs.py",
+            ),
+            *("records/writing.py", "params/tuned.py"),
         )
     ),
     *sorted((PACKAGE / "stats").glob("*.py")),
@@ -77,21 +90,27 @@ COMPARABLE_SOURCES = (
     *(
         PACKAGE / name
         for name in (
-            "comparable.py",
+            "analysis/buckets.py",
             "metrics.py",
-            "pairs.py",
-            "runs.py",
-            "tables.py",
-            "transfer.py",
+            "analysis/pairs.py",
+            "analysis/runs.py",
+            "records/writing.py",
+            "analysis/transfer.py",
         )
     ),
-    PACKAGE / "report" / "comparable.py",
+    PACKAGE / "report" / "analysis/buckets.py",
     *sorted((PACKAGE / "stats").glob("*.py")),
 )
 #: Files whose change can change the verdicts on published numbers.
 VERDICT_SOURCES = tuple(
     PACKAGE / name
-    for name in ("pairs.py", "published.py", "tables.py", "verdicts.py", "verdicts_text.py")
+    for name in (
+        "analysis/pairs.py",
+        "published.py",
+        "records/writing.py",
+        "verdicts.py",
+        "verdicts_text.py",
+    )
 )
 REPORT_SOURCES = tuple(
     sorted(path for path in (PACKAGE / "report").iterdir() if path.suffix in (".py", ".j2"))

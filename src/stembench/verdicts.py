@@ -19,10 +19,10 @@ from typing import Any
 import pandas as pd
 from scipy.stats import t as student
 
+from stembench.analysis.pairs import pairs
+from stembench.analysis.runs import Group
 from stembench.errors import StembenchError
-from stembench.pairs import pairs
 from stembench.published import ASPECTS, Claim, Here, Number, Published
-from stembench.runs import Group
 from stembench.stats import holm, tost, two_way
 
 COLUMNS = (

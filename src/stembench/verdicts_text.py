@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stembench.provenance import write_text
-from stembench.tables import markdown, text, write_csv
+from stembench.records.writing import markdown, text, write_csv
 from stembench.verdicts import ASSUMPTIONS, COLUMNS, NO_MATCH, Rows
 
 _NUMBERS = (

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stembench.factors import COLUMNS
+from stembench.analysis.factors import COLUMNS
 
 MODELS = ("single_task", "shared_bottom", "mmoe", "ple", "stem")
 DATASETS = {

@@ -7,15 +7,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stembench.across import ACROSS
+from stembench.analysis.across import ACROSS
+from stembench.analysis.comparison import EVIDENCE
+from stembench.analysis.power import COLUMNS as POWER
 from stembench.errors import StembenchError
-from stembench.evidence import EVIDENCE
-from stembench.power import COLUMNS as POWER
+from stembench.records.writing import write_csv
 from stembench.report import evidence as module
 from stembench.report.html import write_report
 from stembench.report.inputs import read_results
 from stembench.report.plots import critical_difference
-from stembench.tables import write_csv
 from stembench.validation.checks import COLUMNS as VALIDATION
 from tests.report.test_html import Page
 

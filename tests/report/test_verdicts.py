@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from stembench.compare import compare
+from stembench.analysis.runs import read
+from stembench.analysis.suite import compare
 from stembench.errors import StembenchError
 from stembench.published import Published
 from stembench.report import verdicts as page
 from stembench.report.html import write_report
 from stembench.report.inputs import read_results
-from stembench.runs import read
 from stembench.verdicts import Measured, verdicts
 from stembench.verdicts_text import write
 from tests.tiny_suite import ALPHA, MARGIN, make_suite

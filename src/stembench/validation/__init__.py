@@ -12,9 +12,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from stembench.analysis.runs import Group
 from stembench.provenance import write_text
-from stembench.runs import Group
-from stembench.tables import markdown, write_csv
+from stembench.records.writing import markdown, write_csv
 from stembench.validation.checks import (
     COLUMNS,
     family_wise,

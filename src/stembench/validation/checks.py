@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as distributions
 
+from stembench.analysis.pairs import read_logits, test_part
+from stembench.analysis.runs import Group
 from stembench.metrics import factorise
-from stembench.pairs import read_logits, test_part
-from stembench.runs import Group
 from stembench.stats import holm, two_way, user_influence
 from stembench.stats.power import Components, detectable
 from stembench.validation import simulate

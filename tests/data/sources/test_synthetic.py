@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
-from stembench import comparable
+from stembench.analysis import buckets as comparable
 from stembench.data.sources import synthetic
 from stembench.errors import StembenchError
 from tests.conftest import EXAMPLES

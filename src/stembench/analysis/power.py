@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from stembench.pairs import Pair, pairs
-from stembench.runs import Group
+from stembench.analysis.pairs import Pair, pairs
+from stembench.analysis.runs import Group
 from stembench.stats.power import Components, components, detectable, seeds_needed, users_needed
 
 #: Columns of the table; counts are None where no number is enough, see `plan`.

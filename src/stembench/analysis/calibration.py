@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from stembench.runs import Cell, Group
+from stembench.analysis.runs import Cell, Group
 
 #: Bins of equal size; with ties at a boundary, or few distinct predictions, sizes differ.
 BINS = 10

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stembench.runs import Group, measure, number, read_by, rules
+from stembench.analysis.runs import Group, measure, number, read_by, rules
 
 Rows = list[dict[str, Any]]
 

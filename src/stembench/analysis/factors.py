@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stembench.analysis.runs import Cell, Group, measure, read_by, rules
 from stembench.errors import StembenchError
-from stembench.runs import Cell, Group, measure, read_by, rules
 from stembench.stats import ADJUSTMENTS, FAMILIES, Families, t_test, two_way
 
 #: Effects of one design: (effect, what is subtracted from what, weight by model).

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stembench.compare import against_reference
+from stembench.analysis.factors import columns_of, combine
+from stembench.analysis.runs import Cell, Group, measure, read, require_complete
+from stembench.analysis.suite import against_reference
 from stembench.errors import StembenchError
-from stembench.factors import columns_of, combine
 from stembench.provenance import write_json, write_text
-from stembench.runs import Cell, Group, measure, read, require_complete
 from stembench.stats import benjamini_hochberg
 
 _TEST = ("n_seeds", "delta", "se_seed", "se_user", "se_total", "df", "ci_lo", "ci_hi")

@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from stembench import factors, reliability
+from stembench.analysis import calibration as reliability
+from stembench.analysis import factors
+from stembench.analysis.runs import COST, LOSSES, Group, measure, number, read, require_complete
+from stembench.analysis.selection import Extras
 from stembench.errors import StembenchError
 from stembench.metrics import METRICS, evaluate_task
 from stembench.provenance import write_text
-from stembench.readings import Extras
-from stembench.runs import COST, LOSSES, Group, measure, number, read, require_complete
 from stembench.stats import ADJUSTMENTS, FAMILIES, Families, t_test, tost, two_way
 
 #: The rows of metrics.csv on randomly exposed items: metric -> (part, the metric there).

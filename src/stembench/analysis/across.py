@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stembench.runs import LOSSES, Group
+from stembench.analysis.runs import LOSSES, Group
 from stembench.stats import (
     critical_difference,
     iqm,

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stembench import comparable
+from stembench.analysis import buckets as comparable
+from stembench.analysis.pairs import read_logits, test_part
+from stembench.analysis.runs import Cell, Group
 from stembench.data.schema import FIRST_ID
 from stembench.errors import StembenchError
-from stembench.pairs import read_logits, test_part
-from stembench.runs import Cell, Group
 from stembench.stats import (
     ADJUSTMENTS,
     FAMILIES,

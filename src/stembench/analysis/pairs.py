@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stembench.analysis.runs import Cell, Group
 from stembench.data.directory import Part
 from stembench.errors import StembenchError
-from stembench.runs import Cell, Group
 from stembench.stats import INFLUENCES, Influence
 
 #: (task, metric) -> what the users contribute to it in one run

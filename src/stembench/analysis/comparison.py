@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stembench.across import ACROSS
-from stembench.compare import verdict
-from stembench.pairs import Pair, pairs
-from stembench.power import COLUMNS as POWER
-from stembench.power import planned
+from stembench.analysis.across import ACROSS
+from stembench.analysis.pairs import Pair, pairs
+from stembench.analysis.power import COLUMNS as POWER
+from stembench.analysis.power import planned
+from stembench.analysis.runs import Group
+from stembench.analysis.suite import verdict
 from stembench.provenance import write_text
-from stembench.runs import Group
+from stembench.records.writing import markdown, write_csv
 from stembench.stats import (
     ADJUSTMENTS,
     FAMILIES,
@@ -29,7 +30,6 @@ from stembench.stats import (
     two_way_bootstrap,
     wilcoxon,
 )
-from stembench.tables import markdown, write_csv
 
 EVIDENCE = (
     *("dataset", "task", "metric", "bucket", "model_a", "model_b"),

@@ -1,0 +1,1 @@
+"""Finished runs to tables of numbers: comparisons, ranks, power, transfer."""

@@ -1,0 +1,1 @@
+"""Each file on disk is one type, read and written here."""
