@@ -13,8 +13,8 @@ import pytest
 from scipy import stats
 
 from stembench.analysis.suite import compare
-from stembench.diff import Side, compare_sides, differences, read_side, verdict_changes
-from stembench.diff_text import render
+from stembench.checks.diff import Side, compare_sides, differences, read_side, verdict_changes
+from stembench.checks.diff_text import render
 from stembench.errors import StembenchError
 from stembench.stats import benjamini_hochberg
 from tests.tiny_suite import make_suite, rewrite_run

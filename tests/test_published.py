@@ -7,8 +7,8 @@ import re
 import pytest
 import yaml
 
+from stembench.checks.published import Claim, Number, Published, load
 from stembench.errors import StembenchError
-from stembench.published import Claim, Number, Published, load
 from tests.conftest import ROOT
 
 SHIPPED = ROOT / "workflow/published.yaml"

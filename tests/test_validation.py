@@ -6,9 +6,9 @@ from typer.testing import CliRunner
 
 from stembench import cli
 from stembench.analysis.runs import read
+from stembench.checks.statistics import checks, run, simulate
 from stembench.errors import StembenchError
 from stembench.stats import user_influence
-from stembench.validation import checks, run, simulate
 from tests.conftest import ROOT
 from tests.tiny_suite import make_suite
 
@@ -88,7 +88,7 @@ def test_the_expected_auc_of_simulated_test_parts_is_true():
 def test_the_command_says_what_failed(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     failing = [{"check": "coverage of 95% CI", "result": "FAIL"}]
-    monkeypatch.setattr("stembench.validation.run", lambda *_: failing)
+    monkeypatch.setattr("stembench.checks.statistics.run", lambda *_: failing)
     done = CliRunner().invoke(cli.app, ["validate", "--quick", "--out", str(tmp_path)])
     assert isinstance(done.exception, StembenchError)
     assert "coverage" in str(done.exception)

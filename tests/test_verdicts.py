@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
-from stembench import verdicts_text
 from stembench.analysis.runs import read
 from stembench.analysis.suite import compare
 from stembench.analysis.transfer import COLUMNS as COMPARABLE
+from stembench.checks import verdicts_text
+from stembench.checks.published import Published
+from stembench.checks.verdicts import ASSUMPTIONS, COLUMNS, NO_MATCH, Measured, judge, verdicts
 from stembench.errors import StembenchError
-from stembench.published import Published
-from stembench.verdicts import ASSUMPTIONS, COLUMNS, NO_MATCH, Measured, judge, verdicts
 from tests.tiny_suite import ALPHA, MARGIN, make_suite, table
 
 SAYS = dict.fromkeys(("data", "split", "features", "setting", "hardware"), "as told")

@@ -165,7 +165,7 @@ def validate(
     out: Annotated[Path, typer.Option(help="folder of the table")] = RESULTS / "validation",
 ) -> None:
     """Test the statistics themselves: error rates, coverage, power and oracles."""
-    from stembench.validation import run
+    from stembench.checks.statistics import run
 
     _, _, groups = _groups(suite, partial=True)
     rows = run(groups, quick, cores, out)

@@ -10,7 +10,7 @@ import typer
 from stembench.cli_options import RESULTS, SPLITS, Partial, SuiteName
 
 if TYPE_CHECKING:
-    from stembench.verify import Finding
+    from stembench.checks.verify import Finding
 
 
 def register(app: typer.Typer) -> None:
@@ -27,13 +27,13 @@ def verdicts(
     ),
 ) -> None:
     """Compare with published numbers and claims: a verdict each, with what was assumed."""
-    from stembench import verdicts_text
     from stembench.analysis.runs import read, require_complete
+    from stembench.checks import verdicts_text
+    from stembench.checks.published import load
+    from stembench.checks.verdicts import Measured
+    from stembench.checks.verdicts import verdicts as run
     from stembench.params import load as params
     from stembench.params import tuned
-    from stembench.published import load
-    from stembench.verdicts import Measured
-    from stembench.verdicts import verdicts as run
 
     settings = params.load()
     chosen = settings.select(suite)
@@ -74,7 +74,7 @@ def verify(
     """Check results: tables made again, hashes of the run files, one cell trained again."""
     import secrets
 
-    from stembench import verify as checks
+    from stembench.checks import verify as checks
 
     folder = results_folder(results)
     suite = checks.read_inputs(folder)["suite"]
@@ -89,7 +89,7 @@ def verify(
             note = "the splits are not those of the tables"
             here.append(checks.Finding("tables", "all", "not verified", note))
         if train:
-            from stembench import verify_retrain
+            from stembench.checks import retrain as verify_retrain
 
             seed = secrets.randbelow(2**31) if seed is None else seed
             chosen = verify_retrain.draw(folder, seed, cell)
@@ -145,8 +145,8 @@ def diff(
     ] = None,
 ) -> None:  # fmt: skip
     """Compare two suites or two commits' results: what moved, beyond noise or not."""
-    from stembench.diff import COLUMNS, compare_sides, read_side
-    from stembench.diff_text import render
+    from stembench.checks.diff import COLUMNS, compare_sides, read_side
+    from stembench.checks.diff_text import render
     from stembench.provenance import write_text
     from stembench.records.writing import write_csv
 

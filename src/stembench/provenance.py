@@ -106,10 +106,10 @@ VERDICT_SOURCES = tuple(
     PACKAGE / name
     for name in (
         "analysis/pairs.py",
-        "published.py",
+        "checks/published.py",
         "records/writing.py",
-        "verdicts.py",
-        "verdicts_text.py",
+        "checks/verdicts.py",
+        "checks/verdicts_text.py",
     )
 )
 REPORT_SOURCES = tuple(

@@ -10,13 +10,13 @@ import pytest
 from stembench.analysis.across import ACROSS
 from stembench.analysis.comparison import EVIDENCE
 from stembench.analysis.power import COLUMNS as POWER
+from stembench.checks.statistics.checks import COLUMNS as VALIDATION
 from stembench.errors import StembenchError
 from stembench.records.writing import write_csv
 from stembench.report import evidence as module
 from stembench.report.html import write_report
 from stembench.report.inputs import read_results
 from stembench.report.plots import critical_difference
-from stembench.validation.checks import COLUMNS as VALIDATION
 from tests.report.test_html import Page
 
 Make = Callable[..., Path]

@@ -6,13 +6,13 @@ import pytest
 
 from stembench.analysis.runs import read
 from stembench.analysis.suite import compare
+from stembench.checks.published import Published
+from stembench.checks.verdicts import Measured, verdicts
+from stembench.checks.verdicts_text import write
 from stembench.errors import StembenchError
-from stembench.published import Published
 from stembench.report import verdicts as page
 from stembench.report.html import write_report
 from stembench.report.inputs import read_results
-from stembench.verdicts import Measured, verdicts
-from stembench.verdicts_text import write
 from tests.tiny_suite import ALPHA, MARGIN, make_suite
 
 SAYS = dict.fromkeys(("data", "split", "features", "setting", "hardware"), "told <by> it")

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stembench.analysis.runs import Group
-from stembench.provenance import write_text
-from stembench.records.writing import markdown, write_csv
-from stembench.validation.checks import (
+from stembench.checks.statistics.checks import (
     COLUMNS,
     family_wise,
     grid,
@@ -24,8 +22,10 @@ from stembench.validation.checks import (
     real_nulls,
     simulated_nulls,
 )
-from stembench.validation.oracles import oracle_rows
-from stembench.validation.simulate import tally
+from stembench.checks.statistics.oracles import oracle_rows
+from stembench.checks.statistics.simulate import tally
+from stembench.provenance import write_text
+from stembench.records.writing import markdown, write_csv
 
 #: Of the full and of the quick form; none of those on which the degrees of freedom were chosen.
 _SEEDS = {False: 9_471_203, True: 20_230}

@@ -17,8 +17,8 @@ from scipy.stats import t as student
 
 from stembench import provenance
 from stembench.cells import train as training
+from stembench.checks.verify import Finding, read_inputs, rows_of
 from stembench.errors import StembenchError
-from stembench.verify import Finding, read_inputs, rows_of
 
 #: Least tolerance of a test AUC where the platform differs, the usual `analysis.margin`.
 LEAST = 1e-3

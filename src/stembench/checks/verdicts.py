@@ -21,8 +21,8 @@ from scipy.stats import t as student
 
 from stembench.analysis.pairs import pairs
 from stembench.analysis.runs import Group
+from stembench.checks.published import ASPECTS, Claim, Here, Number, Published
 from stembench.errors import StembenchError
-from stembench.published import ASPECTS, Claim, Here, Number, Published
 from stembench.stats import holm, tost, two_way
 
 COLUMNS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from stembench.diff import Rows, Side, differences, verdict_changes
+from stembench.checks.diff import Rows, Side, differences, verdict_changes
 from stembench.records.writing import markdown
 
 SHOWN = ("dataset", "part", "task", "metric", "model", "n_a", "n_b", "mean_a", "mean_b", "delta",

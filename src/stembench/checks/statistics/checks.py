@@ -13,11 +13,11 @@ from scipy import stats as distributions
 
 from stembench.analysis.pairs import read_logits, test_part
 from stembench.analysis.runs import Group
+from stembench.checks.statistics import simulate
+from stembench.checks.statistics.simulate import ALPHA, REGIMES, USERS, WORLDS
 from stembench.metrics import factorise
 from stembench.stats import holm, two_way, user_influence
 from stembench.stats.power import Components, detectable
-from stembench.validation import simulate
-from stembench.validation.simulate import ALPHA, REGIMES, USERS, WORLDS
 
 Row = dict[str, Any]
 Floats = NDArray[np.float64]

@@ -1,0 +1,1 @@
+"""What is held against something else: files, a second training, published numbers."""
