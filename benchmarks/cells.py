@@ -19,7 +19,7 @@ from stembench import provenance
 from stembench.data.directory import PARTS
 from stembench.data.schema import Field, Schema
 from stembench.params import load as params
-from stembench.plan_speed import random_part
+from stembench.planning.speed import random_part
 
 #: Narrow nets, and the suite that benchmarks' cells are written to.
 NARROW = {

@@ -26,7 +26,7 @@ from benchmarks import cells
 from benchmarks.output import command, save
 from stembench import objectives
 from stembench.data.batches import Batches, stream
-from stembench.plan_speed import random_part
+from stembench.planning.speed import random_part
 from stembench.training import precision
 from stembench.training.fit import build
 from stembench.training.memory import keep_freed_memory

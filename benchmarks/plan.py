@@ -21,8 +21,9 @@ from typing import Any
 
 from benchmarks import cells
 from benchmarks.output import command, save
-from stembench import plan, plan_speed
 from stembench.params import load as params
+from stembench.planning import needs as plan
+from stembench.planning import speed as plan_speed
 
 
 def of_suite(

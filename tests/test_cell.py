@@ -175,7 +175,7 @@ def test_a_damaged_split_is_one_clear_error(split_path: Path, tmp_path: Path, da
 def test_cli_trains_a_spec_only_for_the_cell_it_is_of(settings: params.Params) -> None:
     from typer.testing import CliRunner
 
-    from stembench.cli import app
+    from stembench.cli.app import app
 
     spec = params.resolve(settings, settings.suite, "movielens", "mmoe", 1).json
     result = CliRunner().invoke(

@@ -11,15 +11,17 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from stembench import plan, plan_speed, plan_text
 from stembench.cells.train import count_parameters
-from stembench.cli import app
+from stembench.cli.app import app
 from stembench.data.directory import SplitDirectory
 from stembench.data.schema import FIRST_ID
 from stembench.errors import StembenchError
 from stembench.params import load as params
 from stembench.params.data import Dataset
-from stembench.plan import Data, Needs, Speed
+from stembench.planning import needs as plan
+from stembench.planning import speed as plan_speed
+from stembench.planning import text as plan_text
+from stembench.planning.needs import Data, Needs, Speed
 from stembench.training.fit import build
 from tests.conftest import ROOT, make_schema
 from tests.contract.test_models import demo_spec, every

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from stembench import cli
 from stembench.analysis.power import from_pilot, from_runs
 from stembench.analysis.runs import read
+from stembench.cli import app as cli
 from tests.conftest import ROOT
 from tests.tiny_suite import make_suite
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from typer.main import get_command
 
-from stembench.cli import app
+from stembench.cli.app import app
 from tests.conftest import ROOT, make_fields, make_schema
 
 README = (ROOT / "README.md").read_text()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from stembench.cli import app
+from stembench.cli.app import app
 from stembench.errors import StembenchError
 from tests.conftest import ROOT
 

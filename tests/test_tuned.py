@@ -10,9 +10,9 @@ import yaml
 from typer.testing import CliRunner
 
 from stembench import provenance
-from stembench.cli import app
+from stembench.cli.app import app
+from stembench.cli.people import overview
 from stembench.errors import StembenchError
-from stembench.listing import overview
 from stembench.params import load as params
 from stembench.params import tuned
 from tests.conftest import write_split

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from stembench import cli
 from stembench.analysis.runs import read
 from stembench.checks.statistics import checks, run, simulate
+from stembench.cli import app as cli
 from stembench.errors import StembenchError
 from stembench.stats import user_influence
 from tests.conftest import ROOT

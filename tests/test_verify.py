@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stembench import cli
 from stembench.cells.train import train_cell
 from stembench.checks import retrain as verify_retrain
 from stembench.checks import verify
+from stembench.cli import app as cli
 from stembench.errors import StembenchError
 from stembench.params import load as params
 from tests.conftest import ROOT, write_split

@@ -1,5 +1,5 @@
 """`python -m stembench`, the same as the `stembench` command."""
 
-from stembench.cli import main
+from stembench.cli.app import main
 
 main()

@@ -68,7 +68,7 @@ COMPARISON_SOURCES = (
         for name in (
             *(
                 "analysis/across.py",
-                "cli_analysis.py",
+                "cli/analysis.py",
                 "analysis/suite.py",
                 "analysis/comparison.py",
                 "analysis/factors.py",

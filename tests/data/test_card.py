@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from stembench.cli import app
+from stembench.cli.app import app
 from stembench.data import facts as card
 from stembench.data.directory import PARTS, SplitDirectory
 from stembench.data.schema import FIRST_ID, MISSING, OUT_OF_VOCABULARY, PADDING

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stembench.cli_options import RESULTS, SPLITS, Partial, SuiteName
+from stembench.cli.options import RESULTS, SPLITS, Partial, SuiteName
 
 if TYPE_CHECKING:
     from stembench.checks.verify import Finding

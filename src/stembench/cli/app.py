@@ -17,9 +17,12 @@ from typing import Annotated
 
 import typer
 
-from stembench import __version__, cli_analysis, cli_checks, cli_data
-from stembench.cli_data import entry_of
-from stembench.cli_options import RESULTS, SPLITS, DatasetName, SuiteName
+from stembench import __version__
+from stembench.cli import analysis as cli_analysis
+from stembench.cli import checks as cli_checks
+from stembench.cli import data as cli_data
+from stembench.cli.data import entry_of
+from stembench.cli.options import RESULTS, SPLITS, DatasetName, SuiteName
 from stembench.errors import StembenchError
 
 app = typer.Typer(
@@ -271,7 +274,7 @@ def report(suite: SuiteName = None) -> None:
 @app.command(name="list")
 def list_(suite: SuiteName = None) -> None:
     """List suites, data sets and models, and which cells of a suite are done."""
-    from stembench.listing import overview
+    from stembench.cli.people import overview
     from stembench.params import load as params
 
     settings = params.load()
@@ -297,7 +300,7 @@ def show(
     suite: SuiteName = None,
 ) -> None:
     """Print one run: spec, metrics, curve, fingerprints."""
-    from stembench.listing import describe
+    from stembench.cli.people import describe
 
     folder = Path(run)
     if not (folder / "run.json").exists():

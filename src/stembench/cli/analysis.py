@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stembench.cli_options import RESULTS, SPLITS, Partial, SuiteName
+from stembench.cli.options import RESULTS, SPLITS, Partial, SuiteName
 from stembench.errors import StembenchError
 
 if TYPE_CHECKING:

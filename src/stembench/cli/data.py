@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stembench.cli_options import RAW, SPLITS, DatasetName, SuiteName
+from stembench.cli.options import RAW, SPLITS, DatasetName, SuiteName
 from stembench.errors import StembenchError
 
 if TYPE_CHECKING:
@@ -101,10 +101,10 @@ def plan(
     seconds: Annotated[float, typer.Option(min=1, help="time for the calibration")] = 30.0,
 ) -> None:
     """Print what a suite will need: rows, disk, memory, time, and files missing by hand."""
-    from stembench import plan_speed
     from stembench.params import load as params
-    from stembench.plan import needs, survey
-    from stembench.plan_text import print_plan
+    from stembench.planning import speed as plan_speed
+    from stembench.planning.needs import needs, survey
+    from stembench.planning.text import print_plan
 
     settings = params.load()
     chosen = settings.select(suite)

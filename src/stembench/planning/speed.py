@@ -26,7 +26,7 @@ import torch
 from stembench.cells.train import count_parameters
 from stembench.data.directory import Part
 from stembench.data.schema import FIRST_ID, PADDING, Schema
-from stembench.plan import Data, Speed, skeleton
+from stembench.planning.needs import Data, Speed, skeleton
 from stembench.training.fit import fit
 
 logger = logging.getLogger(__name__)

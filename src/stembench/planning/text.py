@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stembench import plan, provenance
-from stembench.plan import Data, Needs, Speed
+from stembench import provenance
+from stembench.planning import needs as plan
+from stembench.planning.needs import Data, Needs, Speed
 
 Speeds = dict[tuple[str, str], Speed]
 

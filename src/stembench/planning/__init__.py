@@ -1,0 +1,1 @@
+"""What a suite will need: time, memory, disk."""
