@@ -12,7 +12,7 @@ import pytest
 
 from stembench.analysis.protocols import Member, compare_protocols
 from stembench.errors import StembenchError
-from stembench.report.protocols import write_protocols
+from stembench.report.tables.protocols import write_protocols
 from stembench.stats import two_way
 from tests.tiny_suite import (
     ALPHA,

@@ -12,9 +12,9 @@ from stembench.analysis.selection import COLUMNS
 from stembench.analysis.suite import COLUMNS as MAIN
 from stembench.analysis.suite import compare
 from stembench.metrics import evaluate_task
-from stembench.report.diagnostics import write_diagnostic_figures
-from stembench.report.html import write_report
-from stembench.report.tables import write_tables
+from stembench.report.page import write_report
+from stembench.report.sections.diagnostics import write_diagnostic_figures
+from stembench.report.tables.markdown import write_tables
 from tests.tiny_suite import SEEDS, TASKS, edit_run, everything, make_suite, run_path, sha256
 
 

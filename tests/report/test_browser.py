@@ -9,10 +9,10 @@ from types import ModuleType
 
 import pytest
 
-from stembench.report.figures import write_figures
 from stembench.report.gallery import write_gallery
-from stembench.report.html import write_report
-from stembench.report.run_details import anchor
+from stembench.report.page import write_report
+from stembench.report.sections.forest import write_figures
+from stembench.report.sections.run_details import anchor
 from tests.conftest import ROOT
 from tests.report.full import complete
 

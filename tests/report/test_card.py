@@ -15,10 +15,11 @@ from rich.console import Console
 from stembench.data.directory import SplitDirectory
 from stembench.data.facts import facts as read_facts
 from stembench.errors import StembenchError
-from stembench.report import card, plots
-from stembench.report.card_html import write_card
-from stembench.report.card_text import print_card
-from stembench.report.html import write_report
+from stembench.report.cards import facts as card
+from stembench.report.cards.html import write_card
+from stembench.report.cards.text import print_card
+from stembench.report.figures import svg as plots
+from stembench.report.page import write_report
 from tests.report.test_html import Page
 
 

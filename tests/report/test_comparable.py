@@ -11,9 +11,9 @@ import pytest
 
 from stembench.analysis.transfer import COLUMNS
 from stembench.errors import StembenchError
-from stembench.report import answers, comparable
-from stembench.report.html import write_report
-from stembench.report.inputs import read_results
+from stembench.report.page import write_report
+from stembench.report.results import read_results
+from stembench.report.sections import answers, comparable
 
 Make = Callable[..., Path]
 BUCKETS = ("a1", "comparable", "b1", "none", "interaction")

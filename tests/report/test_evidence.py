@@ -13,10 +13,10 @@ from stembench.analysis.power import COLUMNS as POWER
 from stembench.checks.statistics.checks import COLUMNS as VALIDATION
 from stembench.errors import StembenchError
 from stembench.records.writing import write_csv
-from stembench.report import evidence as module
-from stembench.report.html import write_report
-from stembench.report.inputs import read_results
-from stembench.report.plots import critical_difference
+from stembench.report.figures.svg import critical_difference
+from stembench.report.page import write_report
+from stembench.report.results import read_results
+from stembench.report.sections import evidence as module
 from tests.report.test_html import Page
 
 Make = Callable[..., Path]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 
-from stembench.report import factors, protocol
-from stembench.report.figures import write_figures
-from stembench.report.html import write_report
-from stembench.report.inputs import read_results
-from stembench.report.tables import write_tables
+from stembench.report.page import write_report
+from stembench.report.results import read_results
+from stembench.report.sections import factors, protocol
+from stembench.report.sections.forest import write_figures
+from stembench.report.tables.markdown import write_tables
 
 SMALL = {"datasets": {"movielens": ("like", "love")}}
 TUNED = {

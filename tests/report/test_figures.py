@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from stembench.report import figures
-from stembench.report.inputs import read_results
+from stembench.report.results import read_results
+from stembench.report.sections import forest as figures
 
 Make = Callable[..., Path]
 SMALL = {

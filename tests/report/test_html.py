@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stembench.report import answers
-from stembench.report.figures import write_figures
+from stembench.report.figures.embed import inline_svg
 from stembench.report.gallery import write_gallery
-from stembench.report.html import write_report
-from stembench.report.inputs import read_results
-from stembench.report.pictures import inline_svg
+from stembench.report.page import write_report
+from stembench.report.results import read_results
+from stembench.report.sections import answers
+from stembench.report.sections.forest import write_figures
 from tests.report.full import complete
 
 Make = Callable[..., Path]

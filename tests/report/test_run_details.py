@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stembench.report.html import write_report
-from stembench.report.inputs import read_results
-from stembench.report.run_details import anchor, section
-from stembench.report.run_files import CHANGED, NOT_HERE, read_runs
+from stembench.report.page import write_report
+from stembench.report.results import read_results
+from stembench.report.sections.run_details import anchor, section
+from stembench.report.sections.run_files import CHANGED, NOT_HERE, read_runs
 from tests.report.full import complete
 
 Make = Callable[..., Path]

@@ -21,9 +21,11 @@ import pandas as pd
 import pytest
 
 from stembench.errors import StembenchError
-from stembench.report import content, latex, names
-from stembench.report.side_tables import write_side_tables
-from stembench.report.tables import escape, write_tables
+from stembench.report import names
+from stembench.report import sentences as content
+from stembench.report.tables import latex
+from stembench.report.tables.markdown import escape, write_tables
+from stembench.report.tables.side import write_side_tables
 from tests.report.conftest import ranked
 from tests.report.full import complete
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stembench.report.html import write_report
-from stembench.report.tables import write_tables
+from stembench.report.page import write_report
+from stembench.report.tables.markdown import write_tables
 from tests.report.conftest import ranked
 from tests.report.test_html import Page
 from tests.report.test_tables import check_tex

@@ -10,9 +10,9 @@ from stembench.checks.published import Published
 from stembench.checks.verdicts import Measured, verdicts
 from stembench.checks.verdicts_text import write
 from stembench.errors import StembenchError
-from stembench.report import verdicts as page
-from stembench.report.html import write_report
-from stembench.report.inputs import read_results
+from stembench.report.page import write_report
+from stembench.report.results import read_results
+from stembench.report.sections import verdicts as page
 from tests.tiny_suite import ALPHA, MARGIN, make_suite
 
 SAYS = dict.fromkeys(("data", "split", "features", "setting", "hardware"), "told <by> it")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from stembench import tracking
-from stembench.tracking import SyncReport
+from stembench.tracking import sync as tracking
+from stembench.tracking.sync import SyncReport
 
 START = 1_790_000_000.0
 TASKS = ("like", "love")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from stembench import tracking
 from stembench.errors import StembenchError
-from stembench.tracking import SyncReport
+from stembench.tracking import sync as tracking
+from stembench.tracking.sync import SyncReport
 from tests.conftest import ROOT
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from stembench import tracking
-from stembench.tracking import SyncReport
+from stembench.tracking import sync as tracking
+from stembench.tracking.sync import SyncReport
 from tests.tracking.conftest import START, Project
 
 

@@ -33,7 +33,7 @@ TUNED_FILES = (
     if TUNED
     else []
 )
-# The last are of what the runs' diagnostics hold; see src/stembench/report/diagnostics.py.
+# The last are of what the runs' diagnostics hold; see src/stembench/report/sections/diagnostics.py.
 FIGURES = ["forest", "learning_curves", "seeds", "variance", "calibration", "cost"]
 if any(run.spec["train"]["diagnostics"] for run in RUNS.values()):
     FIGURES += ["gates", "cosines", "abundance"]

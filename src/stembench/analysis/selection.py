@@ -27,8 +27,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("mean_mean", "sd_mean", "mean_task", "sd_task", "delta", "sd_delta"),
     ),
     "selection_comparison": ("selection",),  # and those of comparison.csv
-    # See stembench.training.fit.diagnostics: gate and cosines at the chosen epoch; abundance by table (`task`)
-    # and field (`source`); memory_bytes and flops_per_sample by `source`.
+    # See stembench.training.diagnostics: gate and cosines at the chosen epoch; abundance by table
+    # (`task`) and field (`source`); memory_bytes and flops_per_sample by `source`.
     "diagnostics": ("dataset", "model", "quantity", "task", "source", "n_seeds", "mean", "sd"),
 }
 

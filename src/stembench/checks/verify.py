@@ -23,8 +23,8 @@ from typing import Any, Literal
 
 from stembench.errors import StembenchError
 from stembench.provenance import PACKAGE, sha256_file
-from stembench.report.side_tables import write_side_tables
-from stembench.report.tables import write_tables
+from stembench.report.tables.markdown import write_tables
+from stembench.report.tables.side import write_side_tables
 
 Status = Literal["ok", "MISMATCH", "not verified"]
 #: A table that a suite may have -> the command that makes it, beside `compare`, in this order.

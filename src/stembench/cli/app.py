@@ -178,8 +178,8 @@ def track(
     stamp: Annotated[Path | None, typer.Option(help="write what was imported here")] = None,
 ) -> None:
     """Show finished and running cells in MLflow (mlflow.db, a copy of the run files)."""
-    from stembench import tracking
     from stembench.provenance import write_json
+    from stembench.tracking import sync as tracking
 
     if init:
         tracking.init_database(DATABASE)
@@ -203,8 +203,8 @@ def compare(
     from stembench.analysis.suite import compare as run
     from stembench.params import load as params
     from stembench.params import tuned
-    from stembench.report.side_tables import write_side_tables
-    from stembench.report.tables import write_tables
+    from stembench.report.tables.markdown import write_tables
+    from stembench.report.tables.side import write_side_tables
     from stembench.stats import Family
     from stembench.training.memory import keep_freed_memory
 
@@ -238,7 +238,7 @@ def protocols(
     from stembench.analysis.protocols import Member, compare_protocols
     from stembench.params import load as params
     from stembench.params import tuned
-    from stembench.report.protocols import write_protocols
+    from stembench.report.tables.protocols import write_protocols
 
     settings = params.load()
     analysis = settings.analysis
@@ -259,10 +259,10 @@ def protocols(
 def report(suite: SuiteName = None) -> None:
     """Draw the figures and write the self-contained HTML report from the tables."""
     from stembench.params import load as params
-    from stembench.report.diagnostics import write_diagnostic_figures
-    from stembench.report.figures import write_figures
     from stembench.report.gallery import write_gallery
-    from stembench.report.html import write_report
+    from stembench.report.page import write_report
+    from stembench.report.sections.diagnostics import write_diagnostic_figures
+    from stembench.report.sections.forest import write_figures
 
     results = RESULTS / params.load().select(suite).name
     write_figures(results)

@@ -79,13 +79,13 @@ def data_show(
     entry = entry_of(dataset, params.load())
     facts = dataset_facts(SplitDirectory(SPLITS / dataset), entry.source)
     if html is not None:
-        from stembench.report.card_html import write_card
+        from stembench.report.cards.html import write_card
 
         typer.echo(f"data card: {write_card(facts, html)}")
     if json_file is not None:
         write_json(json_file, facts)
     if html is None and json_file is None:
-        from stembench.report.card_text import print_card
+        from stembench.report.cards.text import print_card
 
         print_card(facts)
 

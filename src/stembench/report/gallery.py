@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stembench.report import cost, reliability, seeds
-from stembench.report.figures import save, style
-from stembench.report.inputs import read_results
+from stembench.report.results import read_results
+from stembench.report.sections import calibration as reliability
+from stembench.report.sections import cost, seeds
+from stembench.report.sections.forest import save, style
 
 #: Name of the file -> what draws it.
 FIGURES = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from stembench.report import content, factors, names, protocol
-from stembench.report.content import DECIMALS, Block, Cell, number
-from stembench.report.inputs import Results
+from stembench.report import names
+from stembench.report import sentences as content
+from stembench.report.results import Results
+from stembench.report.sections import factors, protocol
+from stembench.report.sentences import DECIMALS, Block, Cell, number
 
 MARKS = {
     "": "",

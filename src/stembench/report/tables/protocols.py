@@ -11,9 +11,9 @@ import pandas as pd
 
 from stembench.errors import StembenchError
 from stembench.report import names
-from stembench.report.content import interval, number, p_value
-from stembench.report.inputs import records, unique, write_text
-from stembench.report.tables import escape, grid
+from stembench.report.results import records, unique, write_text
+from stembench.report.sentences import interval, number, p_value
+from stembench.report.tables.markdown import escape, grid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ class Series:
 
 def write_protocols(root: Path) -> list[Path]:
     """Write tables/protocols.md and figures/ranks.svg and .png from the tables of a series."""
-    from stembench.report.figures import save, style
+    from stembench.report.sections.forest import save, style
 
     series = Series(root)
     text = write_text(root / "tables/protocols.md", markdown(series))
@@ -157,7 +157,7 @@ def slopes(series: Series) -> Figure:
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
 
-    from stembench.report.figures import model_styles
+    from stembench.report.sections.forest import model_styles
 
     datasets = unique(series.ranks["dataset"])
     tasks = {d: unique(series.ranks.loc[series.ranks["dataset"] == d, "task"]) for d in datasets}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from stembench.report import content, names
-from stembench.report.content import number
-from stembench.report.inputs import Results, records, unique
+from stembench.report import names
+from stembench.report import sentences as content
+from stembench.report.results import Results, records, unique
+from stembench.report.sentences import number
 
 TITLE = "Selection rule: one checkpoint for all tasks, or one a task"
 

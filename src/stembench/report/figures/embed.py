@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from stembench.report.inputs import Results
+from stembench.report.results import Results
 
 
 @dataclass(frozen=True)

@@ -8,30 +8,30 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from stembench.report import (
+from stembench.report import names
+from stembench.report import sentences as content
+from stembench.report.cards import facts as card
+from stembench.report.figures.embed import Figure, figure
+from stembench.report.render import render
+from stembench.report.results import Results, read_results, write_text
+from stembench.report.sections import (
     answers,
     assumptions,
-    card,
     comparable,
-    content,
     cost,
     diagnostics,
     evidence,
     factors,
-    names,
     protocol,
-    reliability,
     run_details,
     seeds,
     selection,
     sources,
-    tables,
     verdicts,
 )
-from stembench.report.content import DECIMALS, Block, Cell, number
-from stembench.report.inputs import Results, read_results, write_text
-from stembench.report.pages import render
-from stembench.report.pictures import Figure, figure
+from stembench.report.sections import calibration as reliability
+from stembench.report.sentences import DECIMALS, Block, Cell, number
+from stembench.report.tables import markdown as tables
 
 #: Symbol and spoken words of a mark.
 MARKS = {

@@ -9,9 +9,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from stembench.report import names
-from stembench.report.content import number
-from stembench.report.figures import grid, legend, model_styles, say, say_missing, signed, style
-from stembench.report.inputs import Results, records
+from stembench.report.results import Results, records
+from stembench.report.sections.forest import (
+    grid,
+    legend,
+    model_styles,
+    say,
+    say_missing,
+    signed,
+    style,
+)
+from stembench.report.sentences import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

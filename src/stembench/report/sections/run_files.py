@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stembench.report.inputs import Results, records
+from stembench.report.results import Results, records
 
 #: Why nothing of a cell's run is shown, besides the statuses of cells.csv.
 NOT_HERE = "its files are not on this machine"

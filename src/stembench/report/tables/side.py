@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stembench.report import cost, latex, names, reliability, tables
-from stembench.report.inputs import Results, read_results, write_text
+from stembench.report import names
+from stembench.report.results import Results, read_results, write_text
+from stembench.report.sections import calibration as reliability
+from stembench.report.sections import cost
+from stembench.report.tables import latex
+from stembench.report.tables import markdown as tables
 
 #: (header, rows) by data set.
 Blocks = dict[str, tuple[list[str], list[list[str]]]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stembench.report import names
-from stembench.report.inputs import Results, records, unique
+from stembench.report.results import Results, records, unique
 
 Mark = Literal["", "beats_all", "below", "above", "equivalent"]
 #: Mark of a baseline, from the verdict on (reference - baseline).

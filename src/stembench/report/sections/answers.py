@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from stembench.report import comparable, names
-from stembench.report.content import joined, number, plural
-from stembench.report.inputs import Results, records, unique
+from stembench.report import names
+from stembench.report.results import Results, records, unique
+from stembench.report.sections import comparable
+from stembench.report.sentences import joined, number, plural
 
 #: As many places as are named in one sentence; the tables have them all.
 _NAMED = 6

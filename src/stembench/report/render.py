@@ -9,9 +9,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
 def render(template: str, context: dict[str, Any]) -> str:
-    """A template of this folder, everything it shows escaped; an unknown name is an error."""
+    """A template of templates/, everything it shows escaped; an unknown name is an error."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -19,8 +19,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from stembench.report import content, factors, names
-from stembench.report.inputs import Results, read_results, records
+from stembench.report import names
+from stembench.report import sentences as content
+from stembench.report.results import Results, read_results, records
+from stembench.report.sections import factors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

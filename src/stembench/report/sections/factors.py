@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from stembench.report import content, names
-from stembench.report.content import interval, number, p_value
-from stembench.report.inputs import Results, records, unique
+from stembench.report import names
+from stembench.report import sentences as content
+from stembench.report.results import Results, records, unique
+from stembench.report.sentences import interval, number, p_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

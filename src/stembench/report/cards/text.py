@@ -6,8 +6,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stembench.report import card, names
-from stembench.report.card import Facts, Grid
+from stembench.report import names
+from stembench.report.cards import facts as card
+from stembench.report.cards.facts import Facts, Grid
 
 _BAR = 24
 

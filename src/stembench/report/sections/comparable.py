@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 
 from stembench.errors import StembenchError
 from stembench.report import names
-from stembench.report.figures import COLOURS, REFERENCE, legend, save, say, signed, style
-from stembench.report.inputs import Results, records, unique, write_text
+from stembench.report.results import Results, records, unique, write_text
+from stembench.report.sections.forest import COLOURS, REFERENCE, legend, save, say, signed, style
 
 #: Rows of the table that are not buckets of the ratio.
 _OUTSIDE = ("none", "interaction")

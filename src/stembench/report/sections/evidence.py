@@ -15,10 +15,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from stembench.errors import StembenchError
-from stembench.report import content, names
-from stembench.report.content import number
-from stembench.report.inputs import Results, records, unique
-from stembench.report.plots import critical_difference
+from stembench.report import names
+from stembench.report import sentences as content
+from stembench.report.figures.svg import critical_difference
+from stembench.report.results import Results, records, unique
+from stembench.report.sentences import number
 
 EVIDENCE_HEADER = (
     *("Task", "Metric", "against", "seeds", "users", "Δ", "CI", "p", "family", "adjusted p"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from stembench.report import content, factors, latex, names, protocol, selection
-from stembench.report.content import DECIMALS, Block, Cell, number
-from stembench.report.inputs import Results, read_results, records, unique, write_text
+from stembench.report import names
+from stembench.report import sentences as content
+from stembench.report.results import Results, read_results, records, unique, write_text
+from stembench.report.sections import factors, protocol, selection
+from stembench.report.sentences import DECIMALS, Block, Cell, number
+from stembench.report.tables import latex
 
 MARKS = {"": "", "beats_all": " *", "below": " ↓", "above": " ↑", "equivalent": " ≈"}
 

@@ -1,0 +1,1 @@
+"""Data cards: the facts of a split, as HTML and as text."""

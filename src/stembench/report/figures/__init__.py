@@ -1,0 +1,1 @@
+"""What the figures share: style, SVG, embedding in a page."""

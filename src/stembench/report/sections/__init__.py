@@ -1,0 +1,1 @@
+"""One file a section of the report: its words, rows and figure."""
