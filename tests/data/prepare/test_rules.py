@@ -143,7 +143,7 @@ def test_user_order_rounds_down_whatever_the_fraction_is_in_binary() -> None:
     assert np.bincount(codes).tolist() == [64, 7, 29]
 
 
-DATASETS = params.load(Path(__file__).parents[2] / "params.yaml").datasets
+DATASETS = params.load(ROOT / "params.yaml").datasets
 TEMPORAL = {name: d for name, d in DATASETS.items() if d.split.rule in ("time", "days")}
 ORDERED = {name: d for name, d in DATASETS.items() if d.split.rule == "user_order"}
 

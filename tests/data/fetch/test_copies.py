@@ -13,8 +13,8 @@ from stembench.data.fetch.fetch import fetch
 from stembench.errors import StembenchError
 from stembench.params.data import Source
 from tests.data.conftest import MEMBERS, pack_zip, sha256, source
+from tests.data.fetch.test_download import content, entry_of, interrupted, left, server
 from tests.data.server import File, Server
-from tests.data.test_download import content, entry_of, interrupted, left, server
 
 __all__ = ["content", "server"]  # fixtures
 

@@ -8,7 +8,7 @@ import pytest
 
 from stembench.errors import StembenchError
 from stembench.params import load as params
-from tests.test_params import TEXT, edited
+from tests.params.test_load import TEXT, edited
 
 
 @pytest.mark.parametrize(

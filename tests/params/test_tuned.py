@@ -16,7 +16,7 @@ from stembench.errors import StembenchError
 from stembench.params import load as params
 from stembench.params import tuned
 from tests.conftest import write_split
-from tests.test_params import TEXT
+from tests.params.test_load import TEXT
 
 SUITE = "settings_tuned"
 

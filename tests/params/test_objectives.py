@@ -7,7 +7,7 @@ import pytest
 from stembench import provenance
 from stembench.errors import StembenchError
 from stembench.params import load as params
-from tests.test_params import edited
+from tests.params.test_load import edited
 
 UW = "  uw: {class: weighting.UncertaintyWeighting}\n"
 TASKS = "tasks: {click: click, like: like}\n      probabilities: {click: p_click, like: p_like}"
