@@ -19,6 +19,7 @@ from stembench import provenance
 from stembench.data.directory import PARTS
 from stembench.data.schema import Field, Schema
 from stembench.params import load as params
+from stembench.params import resolve
 from stembench.planning.speed import random_part
 
 #: Narrow nets, and the suite that benchmarks' cells are written to.
@@ -71,7 +72,7 @@ def write_split(project: Path, schema: Schema, rows: dict[str, int]) -> None:
 def spec(model: str, dataset: str = "generated", **train: Any) -> dict[str, Any]:
     """A model's resolved spec with narrow nets."""
     settings = params.load()
-    found = params.resolve(settings, settings.select("demo"), "movielens", model, SEED).spec
+    found = resolve.resolve(settings, settings.select("demo"), "movielens", model, SEED).spec
     found["args"] |= {key: value for key, value in NARROW.items() if key in found["args"]}
     found["train"] |= train
     return found | {"dataset": dataset}

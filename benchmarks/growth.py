@@ -28,7 +28,7 @@ from stembench import objectives
 from stembench.data.batches import Batches, stream
 from stembench.planning.speed import random_part
 from stembench.training import precision
-from stembench.training.fit import build
+from stembench.training.build import build
 from stembench.training.memory import keep_freed_memory
 from stembench.training.optimizer import Optimizer
 

@@ -23,7 +23,8 @@ from benchmarks.output import save
 from stembench import objectives, provenance
 from stembench.data.schema import FIRST_ID, Field, Schema
 from stembench.params import load as params
-from stembench.training.fit import build
+from stembench.params import resolve
+from stembench.training.build import build
 from stembench.training.optimizer import Optimizer
 
 
@@ -75,7 +76,7 @@ def main() -> None:
     settings = params.load()
     suite = settings.select()
     layout = schema(options.fields, options.vocabulary, options.tasks)
-    spec = params.resolve(settings, suite, options.dataset, options.model, 1).spec
+    spec = resolve.resolve(settings, suite, options.dataset, options.model, 1).spec
     generator = torch.Generator().manual_seed(0)
     size = (options.batch_size, options.fields)
     fields = torch.randint(FIRST_ID, options.vocabulary, size, generator=generator).int()

@@ -34,10 +34,11 @@ from stembench.data.directory import Part
 from stembench.data.schema import FIRST_ID, Field, Schema
 from stembench.models.linear import prefers_onednn, times_transposed
 from stembench.params import load as params
+from stembench.params import resolve
 from stembench.training import compiled, precision
+from stembench.training.build import build
 from stembench.training.device import choose
 from stembench.training.diagnostics import Flops
-from stembench.training.fit import build
 from stembench.training.memory import keep_freed_memory
 from stembench.training.optimizer import Optimizer
 
@@ -82,7 +83,7 @@ def ours(
 ) -> tuple[Step, float, nn.Module]:
     """A step of `stembench.training.fit.fit` on the next batch, its FLOPs per sample, the model."""
     settings = params.load()
-    spec = params.resolve(settings, settings.select("demo"), "movielens", model, 1).spec
+    spec = resolve.resolve(settings, settings.select("demo"), "movielens", model, 1).spec
     spec["args"] |= {key: value for key, value in ARGS.items() if key in spec["args"]}
     spec["train"] |= train
     network = build(schema, spec).to(device)

@@ -19,6 +19,7 @@ from stembench.cells import train as cell
 from stembench.data.directory import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.params import load as params
+from stembench.params import resolve
 from tests.contract.test_models import demo_spec
 
 SPEC = demo_spec("stem", batch_size=64, epochs=2, keep_weights=True)
@@ -177,7 +178,7 @@ def test_cli_trains_a_spec_only_for_the_cell_it_is_of(settings: params.Params) -
 
     from stembench.cli.app import app
 
-    spec = params.resolve(settings, settings.suite, "movielens", "mmoe", 1).json
+    spec = resolve.resolve(settings, settings.suite, "movielens", "mmoe", 1).json
     result = CliRunner().invoke(
         app, ["train", "movielens", "stem", "1", "--suite", "demo", "--spec", spec]
     )

@@ -17,6 +17,7 @@ from stembench.checks import verify
 from stembench.cli import app as cli
 from stembench.errors import StembenchError
 from stembench.params import load as params
+from stembench.params import resolve
 from tests.conftest import ROOT, write_split
 
 SUITE = """
@@ -56,7 +57,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = params.load(root / "params.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        for run in params.expand(settings, settings.suite):
+        for run in resolve.expand(settings, settings.suite):
             out = root / "results/tiny/runs" / run.dataset / run.model / str(run.seed)
             train_cell(run.spec, run.sha256, "tiny", root / "data/splits/small", out)
         cli.compare("tiny", False)

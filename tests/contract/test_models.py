@@ -11,10 +11,12 @@ from torch import nn
 
 from stembench.data.directory import SplitDirectory
 from stembench.errors import StembenchError
-from stembench.models.layers import Gate
+from stembench.models.experts import Gate
 from stembench.params import load as params
+from stembench.params import resolve
 from stembench.params import signatures as params_models
-from stembench.training.fit import bce, build, fit
+from stembench.training.build import build
+from stembench.training.fit import bce, fit
 from tests.conftest import ROOT, make_fields, make_schema, write_split
 
 SETTINGS = params.load(ROOT / "params.yaml")
@@ -35,7 +37,7 @@ TINY = {
 def demo_spec(model: str, seed: int = 3, **train: object) -> dict:
     """The entry's spec in the demo suite: the entry's class with small nets."""
     suite = SETTINGS.select("demo")
-    spec = params.resolve(SETTINGS, suite, "synthetic_conflict", model, seed).spec
+    spec = resolve.resolve(SETTINGS, suite, "synthetic_conflict", model, seed).spec
     spec["train"] |= train
     return spec
 
@@ -87,7 +89,7 @@ def test_entry_builds_at_the_papers_width(model: str) -> None:
     schema = make_schema(2)
     spec = demo_spec(model)
     suite = SETTINGS.select("kuairand_pure")
-    spec["args"] = params.resolve(SETTINGS, suite, "movielens", model, 1).spec["args"]
+    spec["args"] = resolve.resolve(SETTINGS, suite, "movielens", model, 1).spec["args"]
     signature = params_models.signature(spec["class"])
     widths = {name: argument.default for name, argument in signature.items() if "units" in name}
     network = build(schema, spec | {"args": spec["args"] | widths})

@@ -9,8 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stembench import objectives
-from stembench.models.layers import MultiTask
-from stembench.training.fit import build
+from stembench.models.base import MultiTask
+from stembench.training.build import build
 from stembench.training.optimizer import Optimizer
 from tests.conftest import make_fields, make_schema
 from tests.contract.test_models import MODELS, SETTINGS, some_tasks, tiny_spec

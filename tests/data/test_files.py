@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stembench.data import files
-from stembench.data.files import Ragged, check_rectangular, ragged_lines
+from stembench.data.sources.ragged import Ragged, check_rectangular, ragged_lines
 from stembench.errors import StembenchError
 from tests.conftest import EXAMPLES
 

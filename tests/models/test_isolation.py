@@ -17,7 +17,7 @@ from stembench.models.home import HoME
 from stembench.models.me_ple import MultiEmbeddingPLE
 from stembench.models.ple import PLE
 from stembench.models.stem import STEM
-from stembench.training.fit import build
+from stembench.training.build import build
 from tests.conftest import make_fields, make_schema
 from tests.contract.test_models import MODELS, SETTINGS, tiny_spec
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from stembench.data.schema import Field, Schema
 from stembench.models.embeddings import EmbeddingBank, table_width
-from stembench.models.layers import BatchNorm, Gate
-from stembench.training.fit import build
+from stembench.models.experts import Gate
+from stembench.models.layers import BatchNorm
+from stembench.training.build import build
 from tests.conftest import make_schema
 from tests.contract.test_models import tiny_spec
 

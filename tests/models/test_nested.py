@@ -9,10 +9,11 @@ import torch
 
 from stembench.data.directory import SplitDirectory
 from stembench.errors import StembenchError
-from stembench.models.layers import require_nested
+from stembench.models.base import require_nested
 from stembench.params import load as params
 from stembench.params import signatures as params_models
-from stembench.training.fit import build, fit
+from stembench.training.build import build
+from stembench.training.fit import fit
 from tests.conftest import ROOT, make_schema, write_split
 from tests.contract.test_models import tiny_spec
 

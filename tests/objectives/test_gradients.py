@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from stembench.errors import StembenchError
-from stembench.models.layers import EmbeddingBank
+from stembench.models.embeddings import EmbeddingBank
 from stembench.objectives import build as build_objective
 from stembench.objectives import gradients, shared, solvers, task_bce
 from stembench.objectives.base import Objective, bce, losses_of
 from stembench.objectives.equal import Equal
 from stembench.objectives.shared import reach, readers
-from stembench.training.fit import build
+from stembench.training.build import build
 from tests.conftest import make_fields, make_schema
 from tests.contract.test_models import MODELS, demo_spec
 from tests.objectives.quadratic import Point, descend

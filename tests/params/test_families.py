@@ -8,7 +8,7 @@ import pytest
 
 from stembench.errors import StembenchError
 from stembench.params import load as params
-from stembench.params.schema import TESTED
+from stembench.params.analysis import TESTED
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()

@@ -10,6 +10,7 @@ import pytest
 
 from stembench.errors import StembenchError
 from stembench.params import load as params
+from stembench.params import resolve
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()
@@ -114,7 +115,7 @@ def test_unknown_suite_lists_the_known_ones(settings: params.Params) -> None:
 def test_precedence_is_train_dataset_model_suite() -> None:
     def lr(text: str) -> float:
         settings = params.parse(text)
-        return params.resolve(settings, settings.suite, "movielens", "mmoe", 1).spec["train"]["lr"]
+        return resolve.resolve(settings, settings.suite, "movielens", "mmoe", 1).spec["train"]["lr"]
 
     text = TEXT
     text = text.replace("    train: {lr: 3.0e-3, batch_size: 1024,", "    train: {")
@@ -130,7 +131,7 @@ def test_precedence_is_train_dataset_model_suite() -> None:
 def test_arguments_follow_the_same_precedence(settings: params.Params) -> None:
     def args(suite: str, model: str) -> dict:
         dataset = settings.select(suite).datasets[0]
-        return params.resolve(settings, settings.select(suite), dataset, model, 1).spec["args"]
+        return resolve.resolve(settings, settings.select(suite), dataset, model, 1).spec["args"]
 
     assert args("kuairand_pure", "mmoe")["expert_units"] == [512, 512, 512]  # class default
     assert args("kuairand_pure", "mmoe")["embedding_dim"] == 16  # args
@@ -143,7 +144,7 @@ def test_arguments_follow_the_same_precedence(settings: params.Params) -> None:
 def test_expand_is_the_grid_and_an_identity_is_the_hash_of_the_sorted_spec(
     settings: params.Params,
 ) -> None:
-    runs = params.expand(settings, settings.select("demo"))
+    runs = resolve.expand(settings, settings.select("demo"))
     assert len(runs) == 3 * 5 * 5
     assert len({run.sha256 for run in runs}) == len(runs)
     run = runs[0]
@@ -153,8 +154,8 @@ def test_expand_is_the_grid_and_an_identity_is_the_hash_of_the_sorted_spec(
 
 def test_a_change_of_one_model_changes_that_models_runs_only(settings: params.Params) -> None:
     changed = params.parse(edited("class: ple.PLE\n", "class: ple.PLE\n    train: {lr: 5.0e-4}\n"))
-    before = params.expand(settings, settings.suite)
-    after = params.expand(changed, changed.suite)
+    before = resolve.expand(settings, settings.suite)
+    after = resolve.expand(changed, changed.suite)
     moved = {a.model for a, b in zip(before, after, strict=True) if a.sha256 != b.sha256}
     assert moved == {"ple"}
 

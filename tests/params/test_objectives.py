@@ -7,6 +7,7 @@ import pytest
 from stembench import provenance
 from stembench.errors import StembenchError
 from stembench.params import load as params
+from stembench.params import resolve
 from tests.params.test_load import edited
 
 UW = "  uw: {class: weighting.UncertaintyWeighting}\n"
@@ -71,20 +72,20 @@ def test_each_fault_is_told(old: str, new: str, message: str) -> None:
 
 def test_the_spec_holds_the_resolved_objective(settings: params.Params) -> None:
     suite = settings.select("objectives")
-    found = params.resolve(settings, suite, "movielens", "shared_bottom_cagrad", 1).spec
+    found = resolve.resolve(settings, suite, "movielens", "shared_bottom_cagrad", 1).spec
     assert found["objective"] == {
         "name": "cagrad",
         "class": "gradients.CAGrad",
         "args": {"c": 0.4, "tables": "weighted"},
     }
-    plain = params.resolve(settings, suite, "movielens", "shared_bottom", 1).spec
+    plain = resolve.resolve(settings, suite, "movielens", "shared_bottom", 1).spec
     assert plain["objective"] == {"name": "equal", "class": "equal.Equal", "args": {}}
 
 
 def test_a_suite_overrides_its_models(settings: params.Params) -> None:
     suite = settings.select("objectives").model_copy(update={"objective": "gls"})
     for model in ("shared_bottom", "shared_bottom_dwa", "stem"):
-        found = params.resolve(settings, suite, "movielens", model, 1).spec["objective"]
+        found = resolve.resolve(settings, suite, "movielens", model, 1).spec["objective"]
         assert found["name"] == "gls"
 
 

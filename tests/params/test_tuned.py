@@ -14,7 +14,7 @@ from stembench.cli.app import app
 from stembench.cli.people import overview
 from stembench.errors import StembenchError
 from stembench.params import load as params
-from stembench.params import tuned
+from stembench.params import resolve, tuned
 from tests.conftest import write_split
 from tests.params.test_load import TEXT
 
@@ -34,7 +34,7 @@ def write_outcome(results: Path, settings, dataset="movielens", model="mmoe", **
 
 def test_tuned_values_replace_those_of_params_and_nothing_else(settings, tmp_path) -> None:
     found = tuned.read(write_outcome(tmp_path, settings))
-    before = params.resolve(settings, settings.select(SUITE), "movielens", "mmoe", 76)
+    before = resolve.resolve(settings, settings.select(SUITE), "movielens", "mmoe", 76)
     after = tuned.apply(before, found)
     expected = before.spec
     expected["train"]["lr"], expected["args"]["dropout"] = 0.0021, 0.2
@@ -45,7 +45,7 @@ def test_tuned_values_replace_those_of_params_and_nothing_else(settings, tmp_pat
 
 def test_values_of_another_model_are_refused(settings, tmp_path) -> None:
     found = tuned.read(write_outcome(tmp_path, settings, args={"num_shared_experts": 3}))
-    run = params.resolve(settings, settings.select(SUITE), "movielens", "mmoe", 76)
+    run = resolve.resolve(settings, settings.select(SUITE), "movielens", "mmoe", 76)
     with pytest.raises(StembenchError, match=r"mmoe has no args\.num_shared_experts"):
         tuned.apply(run, found)
 
@@ -59,9 +59,9 @@ def test_cells_are_known_where_the_search_of_this_plan_is_done(settings, tmp_pat
     assert {(cell["dataset"], cell["model"]) for cell in known} == {("movielens", "mmoe")}
     found = tuned.read(tuned.file(tmp_path, "movielens", "mmoe"))
     for cell in known:
-        run = params.resolve(settings, suite, "movielens", "mmoe", cell["seed"])
+        run = resolve.resolve(settings, suite, "movielens", "mmoe", cell["seed"])
         assert cell["spec_sha256"] == tuned.apply(run, found).sha256
-    assert len(cells) == len(params.expand(settings, suite))
+    assert len(cells) == len(resolve.expand(settings, suite))
     told = tuned.protocol(settings, suite, tmp_path)
     assert (told["name"], told["trials"]) == ("tuned", settings.tuning.trials)
     assert [(s["model"], s["failed"]) for s in told["searches"]] == [("mmoe", 1)]
@@ -70,7 +70,7 @@ def test_cells_are_known_where_the_search_of_this_plan_is_done(settings, tmp_pat
 def test_cells_of_an_untuned_suite_are_those_of_params(settings, tmp_path) -> None:
     suite = settings.select("demo")
     digests = [cell["spec_sha256"] for cell in tuned.cells(settings, suite, tmp_path)]
-    assert digests == [run.sha256 for run in params.expand(settings, suite)]
+    assert digests == [run.sha256 for run in resolve.expand(settings, suite)]
     assert tuned.protocol(settings, suite, tmp_path) == {"name": "equal"}
     with pytest.raises(StembenchError, match="only a suite with `protocol: tuned` is tuned"):
         tuned.plan(settings, suite, "movielens", "mmoe")
@@ -98,7 +98,7 @@ def test_a_change_of_the_space_changes_the_plans_that_it_touches_only() -> None:
 def test_the_released_protocol_sets_each_models_published_settings(settings) -> None:
     def train(suite: str, model: str) -> dict:
         chosen = settings.select(suite)
-        return params.resolve(settings, chosen, "movielens", model, 1).spec["train"]
+        return resolve.resolve(settings, chosen, "movielens", model, 1).spec["train"]
 
     assert train("settings_released", "stem")["lr"] == 1e-3
     for model in settings.models_of(settings.select("settings_released")):
@@ -111,7 +111,7 @@ def test_the_released_protocol_sets_each_models_published_settings(settings) -> 
         "    protocol: released\n", "    protocol: released\n    train: {lr: 0.5}\n"
     )
     changed = params.parse(text)
-    run = params.resolve(changed, changed.select("settings_released"), "movielens", "stem", 1)
+    run = resolve.resolve(changed, changed.select("settings_released"), "movielens", "stem", 1)
     assert run.spec["train"]["lr"] == 0.5  # what the suite says comes last
 
 
@@ -161,7 +161,7 @@ def test_tune_train_compare(project: Path) -> None:
         for seed in ("2023", "76"):
             stembench("train", "movielens", model, seed, "--suite", SUITE)
     # Snakemake's way: the untuned spec as parameter, the outcome as a file.
-    spec = params.resolve(settings, settings.select(SUITE), "movielens", "stem", 76).json
+    spec = resolve.resolve(settings, settings.select(SUITE), "movielens", "stem", 76).json
     outcome = tuned.file(Path("results") / SUITE, "movielens", "stem")
     path = Path("results") / SUITE / "runs/movielens/stem/76/run.json"
     before = json.loads(path.read_text())

@@ -11,18 +11,19 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from stembench.cells.train import count_parameters
 from stembench.cli.app import app
 from stembench.data.directory import SplitDirectory
 from stembench.data.schema import FIRST_ID
 from stembench.errors import StembenchError
+from stembench.models.base import count_parameters
 from stembench.params import load as params
+from stembench.params import resolve
 from stembench.params.data import Dataset
 from stembench.planning import needs as plan
 from stembench.planning import speed as plan_speed
 from stembench.planning import text as plan_text
 from stembench.planning.needs import Data, Needs, Speed
-from stembench.training.fit import build
+from stembench.training.build import build
 from tests.conftest import ROOT, make_schema
 from tests.contract.test_models import demo_spec, every
 
@@ -235,7 +236,7 @@ def test_the_command_needs_no_data(
     assert result.exit_code == 0, result.output
     text = " ".join(result.output.split())
     assert "MISSING by hand, kuairand_pure_sample: get KuaiRand-Pure-sample.tar.gz" in text
-    cells = len(params.expand(settings, settings.select("kuairand_pure_sample")))
+    cells = len(resolve.expand(settings, settings.select("kuairand_pure_sample")))
     assert f"{cells} cells" in text
     assert not list(tmp_path.iterdir())
 

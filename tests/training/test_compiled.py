@@ -15,7 +15,8 @@ from stembench import objectives
 from stembench.data.directory import SplitDirectory
 from stembench.errors import StembenchError
 from stembench.training import compiled, toolchain
-from stembench.training.fit import build, fit
+from stembench.training.build import build
+from stembench.training.fit import fit
 from stembench.training.optimizer import Optimizer
 from tests.conftest import make_fields, make_schema
 from tests.contract.test_models import tiny_spec

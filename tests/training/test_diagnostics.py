@@ -16,10 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stembench.data.batches import Batches, stream
 from stembench.data.directory import SplitDirectory
-from stembench.models.layers import Gate
+from stembench.models.experts import Gate
 from stembench.objectives import bce, task_bce
+from stembench.training.build import build
 from stembench.training.diagnostics import Diagnostics, Flops, abundance
-from stembench.training.fit import build, fit
+from stembench.training.fit import fit
 from tests.conftest import make_fields, make_schema
 from tests.contract.test_models import MODELS, demo_spec, some_tasks, tiny_spec
 

@@ -14,8 +14,10 @@ from stembench import metrics
 from stembench.data.batches import Batches, stream
 from stembench.data.directory import Part, SplitDirectory
 from stembench.errors import StembenchError
-from stembench.training.fit import bce, build, fit, predict
+from stembench.training.build import build
+from stembench.training.fit import bce, fit
 from stembench.training.optimizer import add_l2
+from stembench.training.predict import predict
 from tests.conftest import ROOT
 from tests.contract.test_models import demo_spec
 

@@ -7,7 +7,7 @@ import torch
 
 from stembench.data.schema import PADDING
 from stembench.objectives import bce
-from stembench.training.fit import build
+from stembench.training.build import build
 from stembench.training.optimizer import Optimizer
 from tests.conftest import make_fields, make_schema
 from tests.contract.test_models import demo_spec

@@ -11,7 +11,8 @@ from stembench.errors import StembenchError
 from stembench.objectives import bce, losses_of
 from stembench.objectives.shared import TaskBackward
 from stembench.training import precision
-from stembench.training.fit import build, fit
+from stembench.training.build import build
+from stembench.training.fit import fit
 from tests.conftest import make_fields, make_schema, write_split
 from tests.contract.test_models import MODELS, some_tasks, tiny_spec
 

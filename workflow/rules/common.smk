@@ -4,7 +4,7 @@ import sys
 
 from stembench import provenance
 from stembench.params import load as params
-from stembench.params import tuned
+from stembench.params import resolve, tuned
 from stembench.errors import StembenchError
 
 try:
@@ -19,7 +19,7 @@ if unknown := set(config) - {"suite"}:
 
 OUT = f"results/{SUITE.name}"
 RUNS = {
-    (run.dataset, run.model, str(run.seed)): run for run in params.expand(PARAMS, SUITE)
+    (run.dataset, run.model, str(run.seed)): run for run in resolve.expand(PARAMS, SUITE)
 }
 CARDS = expand(
     f"{OUT}/data_cards/{{dataset}}.{{kind}}",

@@ -17,8 +17,7 @@ from stembench.analysis.power import COLUMNS as POWER
 from stembench.analysis.power import planned
 from stembench.analysis.runs import Group
 from stembench.analysis.suite import verdict
-from stembench.provenance import write_text
-from stembench.records.writing import markdown, write_csv
+from stembench.records.writing import markdown, write_csv, write_text
 from stembench.stats import (
     ADJUSTMENTS,
     FAMILIES,

@@ -23,7 +23,7 @@ from stembench.analysis.factors import columns_of, combine
 from stembench.analysis.runs import Cell, Group, measure, read, require_complete
 from stembench.analysis.suite import against_reference
 from stembench.errors import StembenchError
-from stembench.provenance import write_json, write_text
+from stembench.records.writing import write_json, write_text
 from stembench.stats import benjamini_hochberg
 
 _TEST = ("n_seeds", "delta", "se_seed", "se_user", "se_total", "df", "ci_lo", "ci_hi")

@@ -23,7 +23,7 @@ from stembench.analysis.runs import COST, LOSSES, Group, measure, number, read, 
 from stembench.analysis.selection import Extras
 from stembench.errors import StembenchError
 from stembench.metrics import METRICS, evaluate_task
-from stembench.provenance import write_text
+from stembench.records.writing import write_text
 from stembench.stats import ADJUSTMENTS, FAMILIES, Families, t_test, tost, two_way
 
 #: The rows of metrics.csv on randomly exposed items: metric -> (part, the metric there).

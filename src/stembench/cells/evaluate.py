@@ -16,7 +16,7 @@ from torch import nn
 from stembench import metrics
 from stembench.data.batches import Batches
 from stembench.data.directory import Part, SplitDirectory
-from stembench.training.fit import predict
+from stembench.training.predict import predict
 from stembench.training.selection import Choice, Rule
 
 TaskMetrics = dict[str, dict[str, Any]]

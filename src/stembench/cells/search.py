@@ -35,7 +35,8 @@ from stembench.data.directory import Part, SplitDirectory
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
 from stembench.params import tuned
-from stembench.params.train import canonical
+from stembench.params.types import canonical
+from stembench.records import writing
 from stembench.training import fit as training
 from stembench.training.device import choose
 
@@ -75,7 +76,7 @@ def tune(plan: str, split_path: Path, out: Path, threads: int = 1) -> tuned.Tune
                     drawn = draw(space, wanted["sampler"], spec, earlier)
                     trial = {"fingerprint": identity, "number": i, "values": drawn}
                     trials[i] = trial | run_trial(*parts, set_values(spec, drawn), device)
-                    provenance.write_json(folder / f"{i:04d}.json", trials[i])
+                    writing.write_json(folder / f"{i:04d}.json", trials[i])
                     _tell(trials[i], number)
             return _conclude(out, plan, [trials[i] for i in range(number)])
     except Timeout:
@@ -159,7 +160,7 @@ def _conclude(out: Path, plan: str, trials: list[Trial]) -> tuned.Tuned:
     wanted = json.loads(plan)
     model, dataset = wanted["spec"]["model"], wanted["spec"]["dataset"]
     sound = [trial for trial in trials if trial["valid_auc"] is not None]
-    provenance.write_text(out.with_suffix(".trials.csv"), _table(trials, list(wanted["space"])))
+    writing.write_text(out.with_suffix(".trials.csv"), _table(trials, list(wanted["space"])))
     if not sound:
         raise StembenchError(
             f"all {len(trials)} trials of {model} on {dataset} failed, the first by: "
@@ -175,7 +176,7 @@ def _conclude(out: Path, plan: str, trials: list[Trial]) -> tuned.Tuned:
     content |= {"sampler": wanted["sampler"], "best": best["number"]}
     content |= {"valid_auc": best["valid_auc"], **found, "plan_sha256": tuned.sha256(plan)}
     # No time, no host: the same search gives the same bytes, and trains nothing again.
-    provenance.write_text(out, yaml.safe_dump(content, sort_keys=False))
+    writing.write_text(out, yaml.safe_dump(content, sort_keys=False))
     return tuned.read(out)
 
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from stembench import processes, provenance
 from stembench.cells import evaluate as evaluation
 from stembench.data.directory import SplitDirectory
 from stembench.errors import StembenchError
-from stembench.models.layers import EmbeddingBank
+from stembench.models.base import count_parameters
+from stembench.records import writing
 from stembench.training import checkpoints
 from stembench.training import fit as training
 from stembench.training.device import choose as device_of
@@ -66,7 +66,7 @@ def train_cell(
             "suite": suite,
             "tasks": list(split.schema.tasks),
         } | ({"tuned": tuned} if tuned else {})
-        provenance.write_json(
+        writing.write_json(
             partial / "spec.json",
             head | {"started_at": started.isoformat(), "host": platform.node()},
         )
@@ -138,20 +138,12 @@ def train_cell(
                 path.name: provenance.sha256_file(path) for path in sorted(partial.iterdir())
             },
         }
-        provenance.write_json(partial / "run.json", run)
+        writing.write_json(partial / "run.json", run)
         _put_in_place(partial, out)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return run
-
-
-def count_parameters(model: nn.Module) -> dict[str, int]:
-    """Trainable numbers in embedding tables and elsewhere."""
-    tables = [m.weight for m in model.modules() if isinstance(m, EmbeddingBank)]
-    embedding = sum(table.numel() for table in tables)
-    total = sum(parameter.numel() for parameter in model.parameters())
-    return {"embedding": embedding, "dense": total - embedding, "total": total}
 
 
 def _put_in_place(partial: Path, out: Path) -> None:

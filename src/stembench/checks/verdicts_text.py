@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stembench.checks.verdicts import ASSUMPTIONS, COLUMNS, NO_MATCH, Rows
-from stembench.provenance import write_text
-from stembench.records.writing import markdown, text, write_csv
+from stembench.records.writing import markdown, text, write_csv, write_text
 
 _NUMBERS = (
     *("entry", "dataset", "task", "n_seeds", "ours", "sd_seed", "published", "runs_published"),

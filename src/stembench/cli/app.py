@@ -86,13 +86,14 @@ def train(
     """Train and evaluate one cell into results/SUITE/runs/DATASET/MODEL/SEED."""
     from stembench.cells.train import train_cell
     from stembench.params import tuned
-    from stembench.params.load import Run
+    from stembench.params.resolve import Run
     from stembench.training.memory import keep_freed_memory
 
     if spec is not None and suite is None:
         raise StembenchError("--spec needs --suite, the folder of results the cell belongs to")
     if spec is None:
         from stembench.params import load as params
+        from stembench.params import resolve
 
         settings = params.load()
         chosen = settings.select(suite)
@@ -100,8 +101,8 @@ def train(
         entry_of(dataset, settings)
         if model not in settings.models:
             raise StembenchError(f"unknown model {model!r}: one of {', '.join(settings.models)}")
-        run_of = params.resolve(settings, chosen, dataset, model, seed)
-        if run_of not in params.expand(settings, chosen):
+        run_of = resolve.resolve(settings, chosen, dataset, model, seed)
+        if run_of not in resolve.expand(settings, chosen):
             logging.getLogger(__name__).warning(
                 "%s/%s/%d is no cell of the suite %s: its tables will not count it",
                 dataset, model, seed, suite,
@@ -178,7 +179,7 @@ def track(
     stamp: Annotated[Path | None, typer.Option(help="write what was imported here")] = None,
 ) -> None:
     """Show finished and running cells in MLflow (mlflow.db, a copy of the run files)."""
-    from stembench.provenance import write_json
+    from stembench.records.writing import write_json
     from stembench.tracking import sync as tracking
 
     if init:

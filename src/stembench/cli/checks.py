@@ -147,8 +147,7 @@ def diff(
     """Compare two suites or two commits' results: what moved, beyond noise or not."""
     from stembench.checks.diff import COLUMNS, compare_sides, read_side
     from stembench.checks.diff_text import render
-    from stembench.provenance import write_text
-    from stembench.records.writing import write_csv
+    from stembench.records.writing import write_csv, write_text
 
     old, new = read_side(a, RESULTS), read_side(b, RESULTS)
     rows = compare_sides(old, new, alpha)

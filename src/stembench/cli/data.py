@@ -74,7 +74,7 @@ def data_show(
     from stembench.data.directory import SplitDirectory
     from stembench.data.facts import dataset_facts
     from stembench.params import load as params
-    from stembench.provenance import write_json
+    from stembench.records.writing import write_json
 
     entry = entry_of(dataset, params.load())
     facts = dataset_facts(SplitDirectory(SPLITS / dataset), entry.source)

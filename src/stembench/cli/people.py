@@ -8,7 +8,8 @@ from typing import Any
 
 from stembench.errors import StembenchError
 from stembench.params import tuned
-from stembench.params.load import Params, Suite, expand
+from stembench.params.load import Params, Suite
+from stembench.params.resolve import expand
 
 
 def overview(params: Params, suite: Suite, results: Path, splits: Path) -> str:

@@ -22,7 +22,7 @@ from filelock import FileLock
 from stembench.data.fetch.copies import offline_wanted
 from stembench.data.fetch.links import aside
 from stembench.errors import StembenchError
-from stembench.provenance import write_json
+from stembench.records.writing import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -9,15 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.layers import (
-    EmbeddingBank,
-    MultiTask,
-    linear,
-    logits,
-    networks,
-    task_bce,
-    towers,
-)
+from stembench.models.base import MultiTask
+from stembench.models.embeddings import EmbeddingBank
+from stembench.models.layers import linear, logits, networks, task_bce, towers
 
 
 class AITM(MultiTask):

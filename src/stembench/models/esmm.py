@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from stembench.data.schema import Schema
-from stembench.models.layers import EmbeddingBank, MultiTask, logits, towers
+from stembench.models.base import MultiTask
+from stembench.models.embeddings import EmbeddingBank
+from stembench.models.layers import logits, towers
 
 
 class ESMM(MultiTask):

@@ -24,7 +24,10 @@ from torch import Tensor, nn
 
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
-from stembench.models.layers import MLP, BatchNorm, EmbeddingBank, Gate, MultiTask, logits, towers
+from stembench.models.base import MultiTask
+from stembench.models.embeddings import EmbeddingBank
+from stembench.models.experts import Gate
+from stembench.models.layers import MLP, BatchNorm, logits, towers
 from stembench.models.linear import Linear
 
 

@@ -13,14 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.layers import (
-    EmbeddingBank,
-    Gate,
-    MultiTask,
-    logits,
-    networks,
-    towers,
-)
+from stembench.models.base import MultiTask
+from stembench.models.embeddings import EmbeddingBank
+from stembench.models.experts import Gate
+from stembench.models.layers import logits, networks, towers
 
 
 class MultiEmbeddingMMoE(MultiTask):

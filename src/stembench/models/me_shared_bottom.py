@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.layers import EmbeddingBank, MultiTask, logits, networks, towers
+from stembench.models.base import MultiTask
+from stembench.models.embeddings import EmbeddingBank
+from stembench.models.layers import logits, networks, towers
 
 
 class MultiEmbeddingSharedBottom(MultiTask):

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.layers import EmbeddingBank, Experts, Gate, MultiTask, logits, towers
+from stembench.models.base import MultiTask
+from stembench.models.embeddings import EmbeddingBank
+from stembench.models.experts import Experts, Gate
+from stembench.models.layers import logits, towers
 
 
 class MMoE(MultiTask):

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.layers import BatchNorm, EmbeddingBank, MultiTask, linear, towers
+from stembench.models.base import MultiTask
+from stembench.models.embeddings import EmbeddingBank
+from stembench.models.layers import BatchNorm, linear, towers
 
 
 class ResFlow(MultiTask):

@@ -8,7 +8,9 @@ from typing import Literal
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.layers import MLP, EmbeddingBank, MultiTask, logits, towers
+from stembench.models.base import MultiTask
+from stembench.models.embeddings import EmbeddingBank
+from stembench.models.layers import MLP, logits, towers
 
 
 class SharedBottom(MultiTask):

@@ -29,7 +29,10 @@ from torch import Tensor, nn
 
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
-from stembench.models.layers import EmbeddingBank, ExpertLayer, MultiTask, logits, towers
+from stembench.models.base import MultiTask
+from stembench.models.embeddings import EmbeddingBank
+from stembench.models.experts import ExpertLayer
+from stembench.models.layers import logits, towers
 
 
 class STEM(MultiTask):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, _engine_run_backward
 
-from stembench.models.layers import EmbeddingBank
+from stembench.models.embeddings import EmbeddingBank
 from stembench.objectives.base import Losses, task_bce
 
 

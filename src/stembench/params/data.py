@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stembench.params.train import Fraction, Name, PartialTrain, Positive, Seed, Strict, canonical
+from stembench.params.train import PartialTrain
+from stembench.params.types import Fraction, Name, Positive, Seed, Strict, canonical
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]

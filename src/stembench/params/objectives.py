@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any
 
 from stembench.errors import StembenchError
-from stembench.params.schema import Params, Suite
+from stembench.params.schema import Params
 from stembench.params.signatures import MODELS, PACKAGE, Argument, keywords
 from stembench.params.signatures import check as check_args
+from stembench.params.suites import Suite
 
 FOLDER = PACKAGE / "objectives"
 _MODULES = ("equal", "gradients", "weighting")

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from stembench.params import signatures as params_models
 from stembench.params.messages import explain
-from stembench.params.schema import Params, Suite
+from stembench.params.schema import Params
 from stembench.params.signatures import Argument
+from stembench.params.suites import Suite
 from stembench.params.train import PartialTrain, Train
 from stembench.params.tuning import Dimension, Space
 

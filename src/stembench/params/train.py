@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-class Strict(BaseModel):
-    """Unknown keys and silent conversions are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+from stembench.params.types import Positive, Strict
 
 
 class Select(Strict):
@@ -60,8 +50,3 @@ PartialTrain: Any = create_model(  # type: ignore[call-overload]
     __base__=Strict,
     **{name: (_bounded(info), None) for name, info in Train.model_fields.items()},
 )
-
-
-def canonical(value: Any) -> str:
-    """JSON with sorted keys: the same content always gives the same text."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -16,8 +16,9 @@ import yaml
 
 from stembench.errors import StembenchError
 from stembench.params import protocols as params_protocols
-from stembench.params.load import Params, Run, Suite, expand, resolve
-from stembench.params.train import canonical
+from stembench.params.load import Params, Suite
+from stembench.params.resolve import Run, expand, resolve
+from stembench.params.types import canonical
 
 #: In place of the spec's hash of a cell whose search is not done: no run has it.
 NOT_TUNED = "not tuned"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stembench.params.train import Strict
+from stembench.params.types import Strict
 
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 

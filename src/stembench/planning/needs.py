@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from stembench.cells.train import count_parameters
 from stembench.data.directory import PARTS, SplitDirectory
 from stembench.data.fetch import copies
 from stembench.data.schema import FIRST_ID, Field, Kind, Role, Schema
-from stembench.models.layers import EmbeddingBank
+from stembench.models.base import count_parameters
+from stembench.models.embeddings import EmbeddingBank
 from stembench.params.data import Archive, Dataset
-from stembench.params.load import Params, Suite, expand
-from stembench.training.fit import build
+from stembench.params.load import Params, Suite
+from stembench.params.resolve import expand
+from stembench.training.build import build
 
 #: Assumed where nothing is known: rows per id of a user or item, and ids of any other field.
 ROWS_PER_ID, IDS = 50, 1000

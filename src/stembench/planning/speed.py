@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from stembench.cells.train import count_parameters
 from stembench.data.directory import Part
 from stembench.data.schema import FIRST_ID, PADDING, Schema
+from stembench.models.base import count_parameters
 from stembench.planning.needs import Data, Speed, skeleton
 from stembench.training.fit import fit
 

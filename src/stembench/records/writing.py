@@ -1,15 +1,15 @@
-"""Rows to CSV, the same bytes from the same rows, and to a table in the terminal."""
+"""Files replaced as a whole: JSON, text, CSV (the same bytes from the same rows)."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-from stembench.provenance import write_text
 
 
 def text(value: Any, digits: int = 10) -> str:
@@ -62,3 +62,23 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write sorted JSON through a temporary file; NaN is refused (ValueError)."""
+    write_text(path, json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Replace a file as a whole: a reader never sees half of it, a failure leaves nothing.
+
+    Returns the path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -8,12 +8,13 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from stembench.records.writing import write_text
 from stembench.report import names
 from stembench.report import sentences as content
 from stembench.report.cards import facts as card
 from stembench.report.figures.embed import Figure, figure
 from stembench.report.render import render
-from stembench.report.results import Results, read_results, write_text
+from stembench.report.results import Results, read_results
 from stembench.report.sections import (
     answers,
     assumptions,

@@ -215,12 +215,3 @@ def read_results(root: Path) -> Results:
             else pd.DataFrame(columns=[*text.split(), *numbers.split()])
         )
     return Results(root=root, inputs=inputs, **tables)
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write UTF-8 with Unix line ends through a temporary file, so that no half file is left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(path)
-    return path

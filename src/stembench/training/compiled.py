@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stembench.errors import StembenchError
-from stembench.models.layers import EmbeddingBank
+from stembench.models.embeddings import EmbeddingBank
 from stembench.objectives import Objective
 from stembench.training import toolchain
 

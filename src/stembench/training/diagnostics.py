@@ -21,7 +21,8 @@ from torch.utils.flop_counter import flop_registry
 
 from stembench.data.batches import Batches, stream
 from stembench.data.schema import Schema
-from stembench.models.layers import EmbeddingBank, Gate
+from stembench.models.embeddings import EmbeddingBank
+from stembench.models.experts import Gate
 from stembench.models.linear import ONEDNN
 from stembench.objectives import Objective, losses_of
 from stembench.objectives.shared import TaskBackward, looked_up, reach, readers

@@ -6,7 +6,6 @@ Nothing here can reach the test part: `fit` gets the two parts it may see and no
 from __future__ import annotations
 
 import csv
-import importlib
 import logging
 import time
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from stembench import metrics, objectives
@@ -24,16 +22,22 @@ from stembench.data.batches import Batches, stream
 from stembench.data.directory import Part
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
-from stembench.models.layers import require_nested
+from stembench.models.base import require_nested
 from stembench.objectives import bce
 from stembench.progress import Progress
 from stembench.training import checkpoints, compiled, precision
+from stembench.training.build import build
 from stembench.training.diagnostics import Diagnostics
 from stembench.training.memory import give_back_freed_memory
 from stembench.training.optimizer import Optimizer
+from stembench.training.predict import predict
 from stembench.training.selection import Choice, Rule, Selection
 
-__all__ = ["Fit", "bce", "build", "fit", "predict"]
+__all__ = [
+    "Fit",
+    "bce",
+    "fit",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -69,29 +73,6 @@ class Fit:
     def stopped(self) -> str:
         """Why the suite's own rule ended: early or max_epochs."""
         return self.choice.stopped
-
-
-def build(schema: Schema, spec: dict[str, Any]) -> nn.Module:
-    """The model of a run's spec, its weights drawn from the run's `init` stream."""
-    module, name = spec["class"].split(".")
-    architecture = getattr(importlib.import_module(f"stembench.models.{module}"), name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(spec["seed"], "init").initial_seed())
-        model: nn.Module = architecture(schema, **spec["args"])
-    return model
-
-
-def predict(model: nn.Module, batches: Batches) -> NDArray[np.float32]:
-    """Logits (N, T) in the order of the part, float32, dropout off."""
-    model.eval()
-    # Into one array: results kept one by one would lie between freed activations, and hold them.
-    logits = np.empty((len(batches.labels), batches.labels.shape[1]), np.float32)
-    begin = 0
-    with torch.inference_mode():
-        for fields in batches.in_order():
-            logits[begin : begin + len(fields)] = model(fields).float().cpu().numpy()
-            begin += len(fields)
-    return logits
 
 
 def fit(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stembench.models.layers import EmbeddingBank
+from stembench.models.embeddings import EmbeddingBank
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from stembench.data.prepare import columns as encode
+from stembench.data.prepare import labels
 from stembench.errors import StembenchError
 from stembench.params.data import Bag, Table
 
@@ -25,7 +26,7 @@ def table(**changes: Any) -> Table:
 def test_labels() -> None:
     frame = pl.DataFrame({"rating": [1.0, 5.0, 4.0], "hit": [True, False, True], "n": [0, 1, 1]})
     tasks = {"like": "rating >= 4", "hit": "hit", "n": "n", "both": "rating = 5 AND n = 1"}
-    found = encode.labels(frame, table(tasks=tasks))
+    found = labels.labels(frame, table(tasks=tasks))
     assert found.dtype == np.uint8
     assert found.tolist() == [[0, 1, 0, 0], [1, 0, 1, 1], [1, 1, 1, 0]]
 
@@ -56,7 +57,7 @@ def test_bad_labels(expression: str, message: str) -> None:
         }
     )
     with pytest.raises(StembenchError, match=message):
-        encode.labels(frame, table(tasks={"like": expression}))
+        labels.labels(frame, table(tasks={"like": expression}))
 
 
 def test_faults_are_counted_over_batches_and_the_first_row_is_told() -> None:
@@ -67,7 +68,7 @@ def test_faults_are_counted_over_batches_and_the_first_row_is_told() -> None:
     wanted = table(tasks={"a": "a", "b": "b"}, fields={"user": ["user"]})
     messages = set()
     for size in (1, 2, 4, 6):
-        reader = encode.Labels(wanted)
+        reader = labels.Labels(wanted)
         reader.check(frame.head(0))
         for batch in frame.iter_slices(size):
             reader.read(batch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from stembench.params.data import (
     TrainTestSplit,
     UserOrderSplit,
 )
+from tests.conftest import ROOT
 from tests.data.conftest import stored
 
 RANDOM = RandomSplit(name="r1", rule="random", valid=0.1, test=0.2, seed=7)

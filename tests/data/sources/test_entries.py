@@ -14,11 +14,13 @@ import yaml
 from stembench.data.directory import PARTS, SplitDirectory
 from stembench.data.fetch.fetch import fetch
 from stembench.data.prepare import columns as encode
+from stembench.data.prepare import labels
 from stembench.data.prepare.make import split_dataset
 from stembench.data.schema import FIRST_ID
 from stembench.data.sources import base as sources
 from stembench.errors import StembenchError
 from stembench.params import load as params
+from stembench.params import resolve
 from stembench.params.data import Dataset
 from tests.conftest import ROOT
 from tests.data.conftest import pack_tar, pack_zip, sha256
@@ -88,9 +90,9 @@ def test_the_table_has_what_the_entry_asks_for(
     )
     rows = table.select(needed).collect(engine="streaming")
     assert rows.equals(table.select(needed).collect(engine="in-memory"))
-    labels = encode.labels(rows, dataset.table)
-    assert labels.shape == (len(rows), len(dataset.table.tasks))
-    assert set(np.unique(labels)) == {0, 1}
+    found = labels.labels(rows, dataset.table)
+    assert found.shape == (len(rows), len(dataset.table.tasks))
+    assert set(np.unique(found)) == {0, 1}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -208,7 +210,7 @@ def test_no_entry_has_a_field_that_leaks() -> None:
         known = sources.leaks(dataset.source)
         fields = encode.roles(dataset.table)
         columns = [*fields, dataset.table.user, *known]
-        for expression in encode.task_expressions(dataset.table).values():
+        for expression in labels.task_expressions(dataset.table).values():
             columns += expression.meta.root_names()
         columns += [dataset.table.time] if dataset.table.time else []
         columns += list((dataset.table.probabilities or {}).values())
@@ -219,7 +221,7 @@ def test_no_entry_has_a_field_that_leaks() -> None:
 def test_the_papers_suite_is_the_papers() -> None:
     suite = SETTINGS.select("paper")
     assert suite.datasets == ["tiktok", "qk_video", "kuairand_1k"]
-    spec = params.resolve(SETTINGS, suite, "tiktok", "stem", 2023).spec
+    spec = resolve.resolve(SETTINGS, suite, "tiktok", "stem", 2023).spec
     assert spec["args"]["num_shared_experts"] == 8
     assert spec["args"]["expert_units"] == [512, 512, 512]
     tiktok = SETTINGS.datasets["tiktok"]

@@ -24,8 +24,7 @@ from stembench.checks.statistics.checks import (
 )
 from stembench.checks.statistics.oracles import oracle_rows
 from stembench.checks.statistics.simulate import tally
-from stembench.provenance import write_text
-from stembench.records.writing import markdown, write_csv
+from stembench.records.writing import markdown, write_csv, write_text
 
 #: Of the full and of the quick form; none of those on which the degrees of freedom were chosen.
 _SEEDS = {False: 9_471_203, True: 20_230}

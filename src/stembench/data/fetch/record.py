@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stembench.data.files import digest
 from stembench.params.data import Archive
-from stembench.provenance import write_json
+from stembench.records.writing import write_json
 
 RECORD = ".fetched.json"
 

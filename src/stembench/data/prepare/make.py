@@ -20,6 +20,7 @@ import polars as pl
 
 from stembench.data.files import replace_folder, scratch
 from stembench.data.prepare import columns as encode
+from stembench.data.prepare import labels
 from stembench.data.prepare import rules as split
 from stembench.data.prepare.parts import Fitted, workers, write
 from stembench.data.prepare.raw import RawFiles
@@ -107,7 +108,7 @@ def _read(name: str, dataset: Dataset, raw: Path, store: Store) -> tuple[Reader,
         raise StembenchError(f"{raw} cannot be read: {error}") from None
     column = dataset.split.column if isinstance(dataset.split, DaySplit) else None
     text = unbiased(dataset.split)
-    also = encode.row_expression("split.unbiased", text).meta.root_names() if text else []
+    also = labels.row_expression("split.unbiased", text).meta.root_names() if text else []
     needed = encode.needed_columns(table, column, columns, sources.leaks(source), also)
     reader = Reader(table, dataset.split, store)
     with Progress(f"{name}: reading", source.rows or 0, unit="rows") as progress:

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from stembench.data.prepare import columns as encode
+from stembench.data.prepare import labels
 from stembench.data.prepare.vocabulary import numbers_of, tokens_of
 from stembench.data.progress import Progress
 from stembench.data.store.columns import Store
@@ -44,9 +45,9 @@ class Reader:
         missing, or a column of a temporal rule is missing or holds no numbers.
         """
         schema = lazy.collect_schema()
-        labels = encode.Labels(self.table, unbiased(self.split))
-        labels.check(pl.DataFrame(schema={name: schema[name] for name in needed}))
-        self._open(schema, labels.width)
+        reader = labels.Labels(self.table, unbiased(self.split))
+        reader.check(pl.DataFrame(schema={name: schema[name] for name in needed}))
+        self._open(schema, reader.width)
         duplicates = None
         if self.table.drop_duplicates:
             duplicates = Duplicates(self.store.folder / "rows")
@@ -54,12 +55,12 @@ class Reader:
         for frame in batches(lazy if duplicates else lazy.select(needed)):
             if duplicates:
                 duplicates.add(frame)
-            self.store.blocks["labels"].append(labels.read(frame))
+            self.store.blocks["labels"].append(reader.read(frame))
             self._append(frame)
             self.store.end_chunk(len(frame))
             progress.advance(len(frame))
         self._check_rule()
-        labels.finish()
+        reader.finish()
         missing = self.store.columns[self.table.user].holes
         if missing:
             raise StembenchError(

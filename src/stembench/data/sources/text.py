@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from stembench.data.files import Ragged, ragged_lines
+from stembench.data.sources.ragged import Ragged, ragged_lines
 from stembench.errors import StembenchError
 
 _LINE = "__line"

@@ -7,12 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from stembench.records.writing import write_text
 from stembench.report import names
 from stembench.report.cards import facts as card
 from stembench.report.cards.facts import Facts, percent
 from stembench.report.figures import svg as plots
 from stembench.report.render import render
-from stembench.report.results import write_text
 
 
 def write_card(facts: Facts, path: Path) -> Path:

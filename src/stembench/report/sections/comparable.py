@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stembench.errors import StembenchError
+from stembench.records.writing import write_text
 from stembench.report import names
-from stembench.report.results import Results, records, unique, write_text
+from stembench.report.results import Results, records, unique
 from stembench.report.sections.forest import COLOURS, REFERENCE, legend, save, say, signed, style
 
 #: Rows of the table that are not buckets of the ratio.

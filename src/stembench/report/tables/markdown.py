@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from stembench.records.writing import write_text
 from stembench.report import names
 from stembench.report import sentences as content
-from stembench.report.results import Results, read_results, records, unique, write_text
+from stembench.report.results import Results, read_results, records, unique
 from stembench.report.sections import factors, protocol, selection
 from stembench.report.sentences import DECIMALS, Block, Cell, number
 from stembench.report.tables import latex

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from stembench.errors import StembenchError
+from stembench.records.writing import write_text
 from stembench.report import names
-from stembench.report.results import records, unique, write_text
+from stembench.report.results import records, unique
 from stembench.report.sentences import interval, number, p_value
 from stembench.report.tables.markdown import escape, grid
 

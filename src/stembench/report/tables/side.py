@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stembench.records.writing import write_text
 from stembench.report import names
-from stembench.report.results import Results, read_results, write_text
+from stembench.report.results import Results, read_results
 from stembench.report.sections import calibration as reliability
 from stembench.report.sections import cost
 from stembench.report.tables import latex
