@@ -10,7 +10,7 @@ from stembench.analysis.runs import read
 from stembench.analysis.transfer import COLUMNS, INTERACTION, Setting, alternatives, transfer_gaps
 from stembench.errors import StembenchError
 from stembench.records.writing import write_csv
-from stembench.report.sections.comparable import write_comparable
+from stembench.report.tables.comparable import write_comparable
 from stembench.stats import user_influence
 from tests.tiny_suite import write_run
 

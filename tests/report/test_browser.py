@@ -9,9 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from stembench.report.gallery import write_gallery
+from stembench.report.gallery import write_figures, write_gallery
 from stembench.report.page import write_report
-from stembench.report.sections.forest import write_figures
 from stembench.report.sections.run_details import anchor
 from tests.conftest import ROOT
 from tests.report.full import complete

@@ -14,6 +14,7 @@ from stembench.errors import StembenchError
 from stembench.report.page import write_report
 from stembench.report.results import read_results
 from stembench.report.sections import answers, comparable
+from stembench.report.tables.comparable import write_comparable
 
 Make = Callable[..., Path]
 BUCKETS = ("a1", "comparable", "b1", "none", "interaction")
@@ -105,7 +106,7 @@ def test_without_comparable_samples_the_report_says_why(results: Path) -> None:
 
 def test_the_section_tells_verdicts_and_shows_both_figures(results: Path) -> None:
     give(results, {("comparable", "ple", "love"): LOW, ("interaction", "stem", "like"): HIGH})
-    written = comparable.write_comparable(results, "stem")
+    written = write_comparable(results, "stem")
     assert {path.name for path in written} == {
         "comparable.md", "comparable.svg", "comparable.png", "comparable_sensitivity.svg",
         "comparable_sensitivity.png",
@@ -132,7 +133,7 @@ def test_the_table_has_every_bucket_and_the_sensitivity_panel(results: Path) -> 
     few = {"verdict": "small", "ci_lo": None, "ci_hi": None}
     missing = {"delta": None, "verdict": "missing"}
     give(results, {("none", "stem", "like"): few, ("a1", "ple", "like"): missing})
-    comparable.write_comparable(results, "stem")
+    write_comparable(results, "stem")
     text = (results / "tables" / "comparable.md").read_text()
     assert "| Pair | Task | Model | a1 | comparable | b1 | none | interaction |" in text
     [stem] = [x for x in text.splitlines() if x.startswith("| like / love | like | STEM |")]
@@ -146,13 +147,13 @@ def test_the_table_has_every_bucket_and_the_sensitivity_panel(results: Path) -> 
 
 def test_a_lost_table_is_told_with_the_command(results: Path) -> None:
     with pytest.raises(StembenchError, match="run `stembench comparable` first"):
-        comparable.write_comparable(results, "stem")
+        write_comparable(results, "stem")
 
 
 def test_a_data_set_without_pairs_of_tasks_is_named(make_results: Make) -> None:
     datasets = {"movielens": ("like", "love"), "synthetic_null": ("like",)}
     results = give(make_results(datasets=datasets, seeds=(1, 2), models=MODELS), {})
-    comparable.write_comparable(results, "stem")
+    write_comparable(results, "stem")
     found = comparable.section(read_results(results))
     assert found is not None
     assert found["without"] == ["Synthetic (no conflict)"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 
+from stembench.report.gallery import write_figures
 from stembench.report.page import write_report
 from stembench.report.results import read_results
 from stembench.report.sections import factors, protocol
-from stembench.report.sections.forest import write_figures
 from stembench.report.tables.markdown import write_tables
 
 SMALL = {"datasets": {"movielens": ("like", "love")}}

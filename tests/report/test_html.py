@@ -9,11 +9,10 @@ import pandas as pd
 import pytest
 
 from stembench.report.figures.embed import inline_svg
-from stembench.report.gallery import write_gallery
+from stembench.report.gallery import write_figures, write_gallery
 from stembench.report.page import write_report
 from stembench.report.results import read_results
 from stembench.report.sections import answers
-from stembench.report.sections.forest import write_figures
 from tests.report.full import complete
 
 Make = Callable[..., Path]

@@ -65,7 +65,7 @@ def comparable(suite: SuiteName = None, partial: Partial = False) -> None:
     """Transfer gap to the baseline on comparable samples: tables, figures and sensitivity."""
     from stembench.analysis import transfer
     from stembench.records.writing import write_csv
-    from stembench.report.sections.comparable import write_comparable
+    from stembench.report.tables.comparable import write_comparable
     from stembench.stats import Family
 
     settings, chosen, groups = _groups(suite, partial)

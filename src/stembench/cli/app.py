@@ -260,10 +260,9 @@ def protocols(
 def report(suite: SuiteName = None) -> None:
     """Draw the figures and write the self-contained HTML report from the tables."""
     from stembench.params import load as params
-    from stembench.report.gallery import write_gallery
+    from stembench.report.gallery import write_figures, write_gallery
     from stembench.report.page import write_report
     from stembench.report.sections.diagnostics import write_diagnostic_figures
-    from stembench.report.sections.forest import write_figures
 
     results = RESULTS / params.load().select(suite).name
     write_figures(results)

@@ -10,11 +10,7 @@ from stembench.params.tuning import Factors
 from stembench.params.types import Fraction, Name, Strict
 
 Buckets = Annotated[int, Field(ge=3, le=99)]
-
-
 Smoothing = Annotated[float, Field(gt=0)]
-
-
 Definition = Literal["user", "item", "user_item"]
 
 

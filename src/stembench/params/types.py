@@ -8,14 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-
-
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-
-
 Positive = Annotated[int, Field(ge=1)]
-
-
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 

@@ -9,10 +9,12 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from stembench.records.writing import write_text
-from stembench.report import names
+from stembench.report import blocks, names, numbers
 from stembench.report import sentences as content
+from stembench.report.blocks import DECIMALS, Block, Cell
 from stembench.report.cards import facts as card
 from stembench.report.figures.embed import Figure, figure
+from stembench.report.numbers import number
 from stembench.report.render import render
 from stembench.report.results import Results, read_results
 from stembench.report.sections import (
@@ -31,7 +33,6 @@ from stembench.report.sections import (
     verdicts,
 )
 from stembench.report.sections import calibration as reliability
-from stembench.report.sentences import DECIMALS, Block, Cell, number
 from stembench.report.tables import markdown as tables
 
 #: Symbol and spoken words of a mark.
@@ -178,7 +179,7 @@ def _unbiased(results: Results, dataset: str) -> dict[str, Any]:
     """The same tables on randomly exposed items."""
     return {
         "line": content.unbiased_line(results, dataset),
-        "main": _block(content.block(results, dataset, ["unbiased_auc", "unbiased_gauc"])),
+        "main": _block(blocks.block(results, dataset, ["unbiased_auc", "unbiased_gauc"])),
         "kept": content.gauc_line(results, dataset, "unbiased"),
         "comparison": _comparisons(results, dataset, "unbiased"),
     }
@@ -248,8 +249,8 @@ def _context(results: Results) -> dict[str, Any]:
             "split": content.split_line(results, dataset),
             "kept": content.gauc_line(results, dataset),
             "answer": by_dataset[dataset],
-            "main": _block(content.block(results, dataset, ["auc", "gauc"])),
-            "other": _block(content.block(results, dataset, ["logloss", "calibration"])),
+            "main": _block(blocks.block(results, dataset, ["auc", "gauc"])),
+            "other": _block(blocks.block(results, dataset, ["logloss", "calibration"])),
             "comparison": _comparisons(results, dataset),
             "unbiased": _unbiased(results, dataset) if results.has_unbiased(dataset) else None,
         }
@@ -262,7 +263,7 @@ def _context(results: Results) -> dict[str, Any]:
         "suite": suite,
         "reference": names.model(results.reference),
         "oracle_name": names.ORACLE,
-        "models": content.joined([names.model(model) for model in models]),
+        "models": numbers.joined([names.model(model) for model in models]),
         "datasets": blocks,
         "complete": bool(results.inputs["complete"]),
         "cells": content.cells_line(results),

@@ -12,8 +12,6 @@ from stembench.data.files import CHUNK
 from stembench.errors import StembenchError
 
 _BLOCK = 1 << 20  # counted at a time: stays in the processor's cache
-
-
 _KEPT = 1000  # odd lines told of a table
 
 

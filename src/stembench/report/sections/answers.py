@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from stembench.report import names
+from stembench.report.numbers import joined, number, plural
 from stembench.report.results import Results, records, unique
 from stembench.report.sections import comparable
-from stembench.report.sentences import joined, number, plural
 
 #: As many places as are named in one sentence; the tables have them all.
 _NAMED = 6

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from stembench.report import names
 from stembench.report import sentences as content
+from stembench.report.numbers import joined, plural
 from stembench.report.results import Results
 from stembench.report.sections import protocol
-from stembench.report.sentences import joined, plural
 
 
 def lines(results: Results) -> list[str]:

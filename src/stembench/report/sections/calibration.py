@@ -9,8 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from stembench.report import names
-from stembench.report.results import Results, records
-from stembench.report.sections.forest import (
+from stembench.report.figures.style import (
     grid,
     legend,
     model_styles,
@@ -19,7 +18,8 @@ from stembench.report.sections.forest import (
     signed,
     style,
 )
-from stembench.report.sentences import number
+from stembench.report.numbers import number
+from stembench.report.results import Results, records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stembench.errors import StembenchError
-from stembench.records.writing import write_text
 from stembench.report import names
+from stembench.report.figures.style import COLOURS, REFERENCE, legend, say, signed, style
 from stembench.report.results import Results, records, unique
-from stembench.report.sections.forest import COLOURS, REFERENCE, legend, save, say, signed, style
+from stembench.report.tables.comparable import _number
 
 #: Rows of the table that are not buckets of the ratio.
 _OUTSIDE = ("none", "interaction")
@@ -31,24 +31,6 @@ def read_table(path: Path) -> pd.DataFrame:
         raise StembenchError(
             f"{path} cannot be read ({error}): run `stembench comparable` first"
         ) from None
-
-
-def write_comparable(results: Path, reference: str) -> list[Path]:
-    """Write tables/comparable.md and the figures comparable and comparable_sensitivity.
-
-    results: results/<suite>; reference: the model drawn in its own colour.
-    """
-    table = read_table(results / "tables" / "comparable.csv")
-    other = read_table(results / "tables" / "comparable_sensitivity.csv")
-    paths = [write_text(results / "tables" / "comparable.md", to_markdown(table, other))]
-    colours = _styles(table, reference)
-    for name, figure in (
-        ("comparable", by_bucket(table, colours)),
-        ("comparable_sensitivity", sensitivity(other, colours)),
-    ):
-        with style():
-            paths += save(figure, results / "figures" / name)
-    return paths
 
 
 def section(results: Results) -> dict[str, Any] | None:
@@ -171,69 +153,7 @@ def setting_name(row: Any) -> str:
     return f"{row.definition.replace('_', '×')}, {int(row.buckets)}, k {row.smoothing:g}"
 
 
-def to_markdown(table: pd.DataFrame, other: pd.DataFrame) -> str:
-    """Gaps by bucket and the interaction contrast, then the same under other settings."""
-    lines = ["# Transfer gap on comparable samples", ""]
-    if len(table):
-        first = records(table)[0]
-        lines += [
-            f"AUC of each model minus that of {names.model(first.baseline)}, mean over seeds, with "
-            f"the standard error over seeds and users. Rows are sorted by the log-ratio of the two "
-            f"tasks' training positives ({setting_name(first)}): a = heavy in the first task, "
-            f"b = heavy in the second, none = no training positive. Interaction: gap on comparable "
-            f"rows minus gap on the other rows with a ratio. ↓ negative, ↑ positive transfer at "
-            f"adjusted p below alpha (Holm over the buckets, pairs and tasks of a model); few: not "
-            f"tested, as fewer than ten users, positives or negatives are in the bucket.",
-            "",
-        ]
-    for metric in unique(table["metric"]):
-        for dataset in unique(table["dataset"]):
-            rows = table[(table["metric"] == metric) & (table["dataset"] == dataset)]
-            lines += [f"## {names.dataset(dataset)}, {names.metric(metric)}", ""]
-            lines += [*_grid(rows), ""]
-    lines += ["## Sensitivity: comparable bucket and interaction, AUC", ""]
-    header = "| Data set | Pair | Task | Model | Setting | comparable | interaction |"
-    lines += [header, "| --- | --- | --- | --- | --- | ---: | ---: |"]
-    keys = ["dataset", "task_a", "task_b", "task", "model", "definition", "buckets", "smoothing"]
-    for _, rows in other.groupby(keys, sort=False):
-        found = {row.bucket: row for row in records(rows)}
-        row = next(iter(found.values()))
-        cells = [_cell(found[name]) for name in ("comparable", "interaction") if name in found]
-        lines.append(
-            f"| {names.dataset(row.dataset)} | {_pair(row)} | {names.task(row.task)} | "
-            f"{names.model(row.model)} | {setting_name(row)} | {' | '.join(cells)} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
 _PANEL = ("dataset", "task_a", "task_b", "task")
-
-
-def _grid(rows: pd.DataFrame) -> list[str]:
-    buckets = unique(rows["bucket"])
-    header = ["Pair", "Task", "Model", *buckets]
-    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * 3}{' ---: |' * len(buckets)}"]
-    for _, mine in rows.groupby(["task_a", "task_b", "task", "model"], sort=False):
-        found = {row.bucket: row for row in records(mine)}
-        row = next(iter(found.values()))
-        cells = [_cell(found[name]) if name in found else "" for name in buckets]
-        start = [_pair(row), names.task(row.task), names.model(row.model)]
-        lines.append(f"| {' | '.join([*start, *cells])} |")
-    return lines
-
-
-def _cell(row: Any) -> str:
-    if not math.isfinite(row.delta):
-        return "missing"
-    return f"{_number(row.delta)} ± {row.se_total:.4f}{_MARKS[row.verdict]}"
-
-
-def _number(value: float) -> str:
-    return f"{value:+.4f}".replace("-", "−")
-
-
-def _pair(row: Any) -> str:
-    return f"{names.task(row.task_a)} / {names.task(row.task_b)}"
 
 
 def _panels(keys: list[Any]) -> tuple[Figure, list[Any]]:

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from stembench.report import names
+from stembench.report.figures.style import COLOURS, REFERENCE, legend, say, style
 from stembench.report.results import Results, records
-from stembench.report.sections.forest import COLOURS, REFERENCE, legend, say, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

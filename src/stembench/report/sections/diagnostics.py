@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from stembench.report import names
+from stembench.report.figures.style import COLOURS, grid, legend, save, say, style
 from stembench.report.results import Results, read_results, records, unique
-from stembench.report.sections.forest import COLOURS, grid, legend, save, say, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

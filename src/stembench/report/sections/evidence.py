@@ -15,11 +15,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from stembench.errors import StembenchError
-from stembench.report import names
+from stembench.report import names, numbers
 from stembench.report import sentences as content
 from stembench.report.figures.svg import critical_difference
+from stembench.report.numbers import number
 from stembench.report.results import Results, records, unique
-from stembench.report.sentences import number
 
 EVIDENCE_HEADER = (
     *("Task", "Metric", "against", "seeds", "users", "Δ", "CI", "p", "family", "adjusted p"),
@@ -120,14 +120,14 @@ def _evidence_row(row: Any) -> list[str]:
         _count(row.n_seeds),
         _count(row.n_users),
         number(row.delta, sign=True),
-        content.interval(row.ci_lo, row.ci_hi),
-        content.p_value(row.p_total),
+        numbers.interval(row.ci_lo, row.ci_hi),
+        numbers.p_value(row.p_total),
         str(row.family).split(":")[0],
-        content.p_value(row.p_adj),
+        numbers.p_value(row.p_adj),
         names.verdict(row.verdict),
-        content.p_value(row.p_seed),
-        content.interval(row.boot_lo, row.boot_hi),
-        content.p_value(row.p_wilcoxon),
+        numbers.p_value(row.p_seed),
+        numbers.interval(row.boot_lo, row.boot_hi),
+        numbers.p_value(row.p_wilcoxon),
         number(row.prob_improve, 2),
     ]
 
@@ -176,7 +176,7 @@ def _power_words(results: Results, table: pd.DataFrame | None) -> list[str]:
     weak = int((known["underpowered"] == "yes").sum())
     margin = f"{results.margin:g}"
     return [
-        f"{weak} of {content.plural(len(known), 'AUC comparison')} "
+        f"{weak} of {numbers.plural(len(known), 'AUC comparison')} "
         f"{'is' if weak == 1 else 'are'} underpowered: the confidence interval is wider than twice "
         f"the margin of {margin}, or the smallest difference that these runs see (MDE) is above "
         "it. There, no significant difference is no sign of equality.",
@@ -201,7 +201,7 @@ def _across(table: pd.DataFrame | None) -> list[list[str]]:
             number(row.prob_improve, 2),
             _between(row.prob_lo, row.prob_hi),
             number(row.iqm_delta, sign=True),
-            content.interval(row.iqm_lo, row.iqm_hi),
+            numbers.interval(row.iqm_lo, row.iqm_hi),
         ]
         for row in records(table)
     ]

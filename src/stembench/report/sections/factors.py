@@ -5,10 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
 from stembench.report import names
 from stembench.report import sentences as content
+from stembench.report.figures.style import grid, signed, style
+from stembench.report.numbers import interval, number, p_value
 from stembench.report.results import Results, records, unique
-from stembench.report.sentences import interval, number, p_value
+from stembench.report.sections import factors
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,3 +110,21 @@ def sections(results: Results) -> list[dict[str, Any]]:
         for dataset in results.datasets
         for design in designs(results, dataset)
     ]
+
+
+def factor_effects(results: Results) -> Figure:
+    """Main effects and interactions of all designs, with confidence intervals."""
+    table = results.factors
+    n = max(table.groupby(["dataset", "task"]).size())
+    with style():
+        figure, panels = grid(results, width=3.1, height=0.2 * n + 0.75, extra=0.9)
+        longest = max(len(factors.label(row)) for row in records(table))
+        figure.set_figwidth(figure.get_figwidth() + 0.065 * longest)  # inches a letter
+        for (dataset, task), axes in panels.items():
+            rows = records(table[(table["dataset"] == dataset) & (table["task"] == task)])
+            factors.panel(axes, results, rows, labels=task == results.tasks(dataset)[0])
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+            axes.xaxis.set_major_formatter(FuncFormatter(signed))
+        words = f"difference in test AUC, {content.level(results)} CI"
+        figure.supxlabel(words, fontsize=9)
+    return figure

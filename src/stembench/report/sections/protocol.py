@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from stembench.report import names
+from stembench.report.numbers import number, plural
 from stembench.report.results import Results
-from stembench.report.sentences import number, plural
 
 _SAMPLERS = {"tpe": "TPE", "random": "random search"}
 #: Columns of the table of searches.

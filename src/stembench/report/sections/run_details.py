@@ -15,9 +15,9 @@ from markupsafe import Markup
 
 from stembench.report import names
 from stembench.report.figures import svg as plots
+from stembench.report.numbers import number, plural
 from stembench.report.results import Results
 from stembench.report.sections.run_files import RunFile, read_runs
-from stembench.report.sentences import number, plural
 
 _METRICS = ("auc", "gauc", "logloss", "calibration")
 _DECIMALS = {"auc": 4, "gauc": 4, "logloss": 4, "calibration": 3}

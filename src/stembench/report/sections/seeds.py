@@ -14,8 +14,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from stembench.report import names
+from stembench.report.figures.style import COLOURS, REFERENCE, grid, legend, say, style
 from stembench.report.results import Results, records
-from stembench.report.sections.forest import COLOURS, REFERENCE, grid, legend, say, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from stembench.report import names
-from stembench.report import sentences as content
+from stembench.report import names, numbers
+from stembench.report.numbers import number
 from stembench.report.results import Results, records, unique
-from stembench.report.sentences import number
 
 TITLE = "Selection rule: one checkpoint for all tasks, or one a task"
 
@@ -69,7 +68,7 @@ def changes(results: Results, dataset: str) -> list[str]:
                 f"{names.verdict(one.verdict)} by mean ({_delta(one.delta)}), "
                 f"{names.verdict(own.verdict)} by task ({_delta(own.delta)})."
             )
-    total = content.plural(len(found), "comparison")
+    total = numbers.plural(len(found), "comparison")
     if not lines:
         return [f"None of {total} with {reference} has another verdict under the other rule."]
     return [f"{len(lines)} of {total} with {reference} hang on the rule:", *lines]

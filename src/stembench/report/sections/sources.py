@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from stembench.report import names
+from stembench.report.numbers import plural
 from stembench.report.results import Results
 from stembench.report.sections.run_files import RunFile, read_runs
-from stembench.report.sentences import plural
 
 HEADER = ["Runs", "Data sets", "Commit", "Lock file", "Python", "torch", "Device", "Platform"]
 #: BibTeX entries of the software and of the paper whose claims it tests.

@@ -9,8 +9,8 @@ import pandas as pd
 
 from stembench.errors import StembenchError
 from stembench.report import names
+from stembench.report.numbers import interval, joined, number, p_value, plural
 from stembench.report.results import Results, records, unique
-from stembench.report.sentences import interval, joined, number, p_value, plural
 
 NO_MATCH = "nothing here to compare"
 CLAIMS = ["Data set", "Task", "Model", "against", "Where", "seeds", "Δ", "CI", "p (adj.)",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from stembench.report import names
+from stembench.report import blocks, names
 from stembench.report import sentences as content
+from stembench.report.blocks import DECIMALS, Block, Cell
+from stembench.report.numbers import number
 from stembench.report.results import Results
 from stembench.report.sections import factors, protocol
-from stembench.report.sentences import DECIMALS, Block, Cell, number
 
 MARKS = {
     "": "",
@@ -157,7 +158,7 @@ def _source(results: Results, dataset: str) -> list[str]:
 def _metrics(
     results: Results, dataset: str, kind: str, metrics: list[str], caption: str, notes: list[str]
 ) -> str:
-    block = content.block(results, dataset, metrics)
+    block = blocks.block(results, dataset, metrics)
     return _table(
         f"tab:{results.suite}-{dataset}-{kind}".replace("_", "-"),
         caption,

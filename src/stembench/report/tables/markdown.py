@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 from stembench.records.writing import write_text
-from stembench.report import names
+from stembench.report import blocks, names, numbers
 from stembench.report import sentences as content
+from stembench.report.blocks import DECIMALS, Block, Cell
+from stembench.report.numbers import number
 from stembench.report.results import Results, read_results, records, unique
 from stembench.report.sections import factors, protocol, selection
-from stembench.report.sentences import DECIMALS, Block, Cell, number
 from stembench.report.tables import latex
 
 MARKS = {"": "", "beats_all": " *", "below": " ↓", "above": " ↑", "equivalent": " ≈"}
@@ -101,13 +102,13 @@ def main_markdown(results: Results) -> str:
     lines = [f"# Suite {escape(results.suite)}: test AUC and gAUC", "", *_alerts(results)]
     for dataset in results.datasets:
         lines += [*_title(results, dataset)]
-        lines += [*_block(content.block(results, dataset, ["auc", "gauc"])), ""]
+        lines += [*_block(blocks.block(results, dataset, ["auc", "gauc"])), ""]
         kept = content.gauc_line(results, dataset)
         lines += [kept, ""] if kept else []
         if results.has_unbiased(dataset):
             lines += [f"### {escape(names.dataset(dataset))}: on randomly exposed items", ""]
             lines += [content.unbiased_line(results, dataset), ""]
-            block = content.block(results, dataset, ["unbiased_auc", "unbiased_gauc"])
+            block = blocks.block(results, dataset, ["unbiased_auc", "unbiased_gauc"])
             lines += [*_block(block), ""]
             kept = content.gauc_line(results, dataset, "unbiased")
             lines += [kept, ""] if kept else []
@@ -120,7 +121,7 @@ def main_markdown(results: Results) -> str:
     ]
     for dataset in results.datasets:
         lines += [f"### {escape(names.dataset(dataset))}", ""]
-        lines += [*_block(content.block(results, dataset, ["logloss", "calibration"])), ""]
+        lines += [*_block(blocks.block(results, dataset, ["logloss", "calibration"])), ""]
     searches = protocol.searches(results)
     if searches:
         cells = [[escape(cell) for cell in row] for row in searches]
@@ -157,13 +158,13 @@ def comparison_rows(
             verdict += f" ({seeds} of {n_seeds} seeds)"
         cells = [
             number(row.delta, sign=True),
-            content.interval(row.ci_lo, row.ci_hi),
+            numbers.interval(row.ci_lo, row.ci_hi),
             number(row.se_seed, 5),
             number(row.se_user, 5),
             number(row.df, 1),
-            content.p_value(row.p_total),
-            content.p_value(row.p_adj),
-            content.p_value(row.p_tost),
+            numbers.p_value(row.p_total),
+            numbers.p_value(row.p_adj),
+            numbers.p_value(row.p_tost),
         ]
         rows.append((names.task(row.task), names.model(row.model_b), cells, verdict))
     return rows

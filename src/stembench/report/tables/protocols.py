@@ -12,8 +12,8 @@ import pandas as pd
 from stembench.errors import StembenchError
 from stembench.records.writing import write_text
 from stembench.report import names
+from stembench.report.numbers import interval, number, p_value
 from stembench.report.results import records, unique
-from stembench.report.sentences import interval, number, p_value
 from stembench.report.tables.markdown import escape, grid
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Series:
 
 def write_protocols(root: Path) -> list[Path]:
     """Write tables/protocols.md and figures/ranks.svg and .png from the tables of a series."""
-    from stembench.report.sections.forest import save, style
+    from stembench.report.figures.style import save, style
 
     series = Series(root)
     text = write_text(root / "tables/protocols.md", markdown(series))
@@ -158,7 +158,7 @@ def slopes(series: Series) -> Figure:
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
 
-    from stembench.report.sections.forest import model_styles
+    from stembench.report.figures.style import model_styles
 
     datasets = unique(series.ranks["dataset"])
     tasks = {d: unique(series.ranks.loc[series.ranks["dataset"] == d, "task"]) for d in datasets}
