@@ -1,10 +1,12 @@
-"""Which module may import which: data flows one way."""
+"""Which folder may import which, and which code a rule or stage says that it depends on."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,156 +16,152 @@ from tests.conftest import ROOT
 
 SOURCE = ROOT / "src/stembench"
 NUMERIC = {"numpy", "scipy", "pandas", "statsmodels"}
-STANDARD = sys.stdlib_module_names
 
-STATS = sorted(p.stem for p in (SOURCE / "stats").glob("*.py") if p.stem != "__init__")
-
-#: module or package -> stembench modules it may import
-ALLOWED = {
-    "allocator": set(),
-    "errors": set(),
-    "params": {
-        "errors", "params_data", "params_errors", "params_models", "params_objectives",
-        "params_protocols", "params_schema", "params_train",
-    },
-    "params_schema": {"errors", "params_data", "params_train", "params_tuning"},
-    "params_data": {"errors", "params_train"},
-    "params_train": set(),
-    "params_tuning": {"params_train"},
-    "params_protocols": {
-        "params_errors", "params_models", "params_schema", "params_train", "params_tuning",
-    },
-    "tuned": {"errors", "params", "params_protocols", "params_train"},
-    "params_objectives": {"errors", "params_models", "params_schema"},
-    "provenance": set(),
-    "data/schema": {"errors"},
-    "data/splits": {"errors", "data.schema"},
-    "data/card": {"data.schema", "data.splits", "params_data"},
-    "metrics": {"errors"},
-    "factors": {"errors", "runs", "stats"},
-    "stats/__init__": {f"stats.{name}" for name in STATS},
-    **{f"stats/{name}": {"errors", "metrics"} for name in STATS},
-    "stats/power": {"errors", "stats.crossed"},
-    "comparable": {"errors"},
-    "pairs": {"errors", "runs", "stats", "data.splits"},
-    "power": {"errors", "pairs", "runs", "stats.power"},
-    "tables": {"provenance"},
-    "across": {"runs", "stats"},
-    "evidence": {"across", "compare", "pairs", "power", "provenance", "runs", "stats", "tables"},
-    "published": {"errors", "params", "params_errors"},
-    "verdicts": {"errors", "pairs", "published", "runs", "stats"},
-    "verdicts_text": {"provenance", "tables", "verdicts"},
-    "verify": {"errors", "provenance", "report.side_tables", "report.tables"},
-    "verify_retrain": {"cell", "errors", "provenance", "verify"},
-    "diff": {"errors", "stats"},
-    "diff_text": {"diff", "tables"},
-    "transfer": {"comparable", "data.schema", "errors", "pairs", "runs", "stats"},
-    "runs": {"errors", "metrics", "stats", "data.splits"},
-    "readings": {"runs"},
-    "reliability": {"runs"},
-    "compare": {
-        "errors", "factors", "metrics", "readings", "reliability", "stats", "runs", "data.splits",
-        "data.schema", "provenance",
-    },
-    "optimizer": {"models.layers"},
-    "precision": {"errors"},
-    "checkpoints": set(),
-    "selection": {"checkpoints"},
-    "objectives/base": {"errors"},
-    "objectives/equal": {"objectives.base"},
-    "objectives/weighting": {"errors", "objectives.base"},
-    "objectives/solvers": set(),
-    "objectives/shared": {"models.layers", "objectives.base"},
-    "objectives/gradients": {
-        "errors", "objectives", "objectives.base", "objectives.shared", "objectives.solvers",
-    },
-    "diagnostics": {
-        "data.batches", "data.schema", "models.layers", "models.linear", "objectives",
-        "objectives.shared", "selection",
-    },
-    "compiled": {"errors", "models.layers", "objectives"},
-    "training": {
-        "allocator", "checkpoints", "compiled", "errors", "metrics", "progress", "data.batches",
-        "data.schema", "data.splits", "diagnostics", "models.layers", "objectives", "optimizer",
-        "precision", "selection",
-    },
-    "tuning": {
-        "errors", "provenance", "training", "tuned", "params_train", "device", "data.schema",
-        "data.splits",
-    },
-    "evaluation": {"metrics", "selection", "training", "data.batches", "data.splits"},
+#: Folder or module -> what it may import of the package; `cli` may import everything.
+MAY_IMPORT = {
+    "errors": "", "processes": "", "progress": "", "provenance": "",
+    "records": "errors",
+    "params": "errors",
+    "metrics": "errors",
+    "stats": "errors metrics",
+    "data": "errors params records progress processes provenance",
+    "models": "errors data.schema",
+    "objectives": "errors models data.batches",
+    "training": "errors models objectives data.schema data.batches data.directory metrics progress",
+    "cells": "errors training models.base data metrics params.tuned params.types params.train "
+    "records provenance processes",
+    "planning": "training models data params provenance records",
+    "analysis": "errors data.schema data.directory metrics stats records provenance",
+    "report": "errors records",
+    "tracking": "errors records processes",
+    "checks": "errors analysis stats metrics records report.tables cells.train params.load "
+    "params.messages provenance",
 }  # fmt: skip
 
 
-def imports(path: Path) -> set[str]:
-    """Modules that a file imports, absolute names."""
-    found = set()
+@cache
+def imports(path: Path) -> frozenset[str]:
+    """Absolute names of the modules that a file imports, those inside functions included."""
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "stembench":
-                found |= {f"stembench.{alias.name}" for alias in node.names}
-            else:
-                found.add(node.module)
-    return found
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(names)
 
 
-@pytest.mark.parametrize("module", list(ALLOWED))
-def test_module_imports_only_what_lies_below_it(module: str) -> None:
-    own = {
-        name.removeprefix("stembench.")
-        for name in imports(SOURCE / f"{module}.py")
-        if name.startswith("stembench")
-    }
-    assert own <= ALLOWED[module]
+def module(name: str) -> Path | None:
+    """The file of `stembench.a.b`; None for a folder and for a name inside a module."""
+    path = SOURCE.joinpath(*name.split(".")[1:])
+    return path.with_suffix(".py") if path.with_suffix(".py").exists() else None
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["metrics", "runs", "readings", "reliability", "compare", "factors"]
-    + ["pairs", "power", "evidence", "across", "transfer", "comparable"]
-    + [f"stats/{name}" for name in STATS],
-)
-def test_analysis_is_numpy_scipy_and_pandas_only(module: str) -> None:
-    roots = {name.split(".")[0] for name in imports(SOURCE / f"{module}.py")}
-    assert roots - STANDARD - NUMERIC <= {"stembench", "__future__"}
+def unit(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
-def test_whatever_the_tables_are_made_by_makes_them_again() -> None:
-    """All that compare and evidence import, but what the splits and the errors are made of."""
-    found: set[Path] = set()
-    todo = [SOURCE / "analysis/suite.py", SOURCE / "analysis/comparison.py"]
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_point_down_the_table(path: Path) -> None:
+    if unit(path) in ("__init__", "__main__", "cli"):
+        return
+    allowed = [unit(path), *MAY_IMPORT[unit(path)].split()]
+    own = {n.removeprefix("stembench.") for n in imports(path) if n.startswith("stembench.")}
+    wrong = {n for n in own if module(f"stembench.{n}") and not inside(n, allowed)}
+    assert wrong == set()
+    if path != SOURCE / "cells" / "evaluate.py":
+        assert not re.search(r"""part\(["']test["']\)""", path.read_text()) or unit(path) in (
+            "analysis", "checks", "data", "planning",
+        )  # fmt: skip
+    if path == SOURCE / "training" / "fit.py":
+        assert not any("evaluate" in name for name in own)
+
+
+def inside(name: str, folders: list[str]) -> bool:
+    return any(f"{name}.".startswith(f"{folder}.") for folder in folders)
+
+
+@pytest.mark.parametrize("folder", ["analysis", "stats"])
+def test_the_analysis_is_numpy_scipy_and_pandas_only(folder: str) -> None:
+    roots = {n.split(".")[0] for p in (SOURCE / folder).rglob("*.py") for n in imports(p)}
+    assert roots - sys.stdlib_module_names - NUMERIC <= {"stembench", "__future__"}
+
+
+def test_at_most_seven_modules_beside_the_folders_and_no_prefix_stands_for_a_folder() -> None:
+    assert len(list(SOURCE.glob("*.py"))) <= 7
+    for folder in {path.parent for path in FILES}:
+        stems = [path.stem for path in folder.glob("*.py")]
+        assert not [(a, b) for a in stems for b in stems if b.startswith(f"{a}_")]
+
+
+#: Ground that no result depends on: messages, progress bars, fingerprints, process numbers; the
+#: resolved settings are a rule's parameter, so that only the settings that matter trigger it.
+NO_SOURCE = ("errors", "progress", "processes", "provenance", "data.progress", "params", "cli")
+
+
+def reachable(*names: str) -> set[Path]:
+    """The modules named, and all that they import, directly or not, less NO_SOURCE."""
+    todo = {path for name in names if (path := module(f"stembench.{name}"))}
+    assert len(todo) == len(names)
+    done: set[Path] = set()
     while todo:
         path = todo.pop()
-        found.add(path)
+        done.add(path)
         for name in imports(path):
-            parts = name.split(".")[1:] if name.startswith("stembench.") else []
-            file = SOURCE.joinpath(*parts)
-            file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
-            if parts and file not in found:
-                todo.append(file)
-    apart = {SOURCE / "errors.py", SOURCE / "provenance.py", *(SOURCE / "data").glob("*.py")}
-    assert len(found) > 15
-    assert found - apart <= set(provenance.COMPARISON_SOURCES)
+            next_ = module(name) if name.startswith("stembench.") else None
+            if next_ and not inside(name.removeprefix("stembench."), list(NO_SOURCE)):
+                todo |= {next_} - done
+    return done
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: p.stem)
+#: Rule or stage -> the modules that its command calls, and the sources that it names.
+RULES = {
+    "data": (["data.prepare.make"], provenance.split_sources("table")),
+    "train": (["cells.train"], provenance.training_sources("mmoe.MMoE", "equal.Equal")),
+    "tune": (["cells.search"], provenance.tuning_sources("mmoe.MMoE", "gradients.MGDA")),
+    "compare": (
+        ["analysis.suite", "analysis.comparison", "analysis.across", "report.tables.markdown",
+         "report.tables.side"],
+        [*provenance.COMPARISON_SOURCES, *provenance.REPORT_SOURCES],
+    ),
+    "comparable": (
+        ["analysis.transfer", "report.tables.comparable"], provenance.COMPARABLE_SOURCES
+    ),
+    "verdicts": (["checks.verdicts", "checks.write_verdicts"], provenance.VERDICT_SOURCES),
+    "card": (
+        ["data.facts", "report.cards.html", "report.cards.text"], provenance.CARD_SOURCES
+    ),
+    "report": (["report.page", "report.gallery"], provenance.REPORT_SOURCES),
+    "track": (["tracking.sync"], provenance.TRACKING_SOURCES),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_module_that_a_command_imports_is_among_its_sources(rule: str) -> None:
+    entries, sources = RULES[rule]
+    assert {p.relative_to(SOURCE) for p in reachable(*entries) - set(sources)} == set()
+
+
+def test_every_rule_with_sources_is_in_the_table() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    blocks = re.findall(r"rule (\w+):(.*?)(?=\nrule |\n    rule |\Z)", text, re.DOTALL)
+    assert {name for name, body in blocks if "provenance." in body} == set(RULES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_nothing_imports_cli(path: Path) -> None:
-    if path.name != "__main__.py":
-        assert "stembench.cli" not in imports(path)
-
-
-@pytest.mark.parametrize("path", sorted((SOURCE / "report").glob("*.py")), ids=lambda p: p.stem)
-def test_the_report_reads_files_only(path: Path) -> None:
-    own = {name for name in imports(path) if name.startswith("stembench.")}
-    assert all(n.startswith(("stembench.report", "stembench.errors")) for n in own)
+    if path.name != "__main__.py" and unit(path) != "cli":
+        assert not [name for name in imports(path) if name.startswith("stembench.cli")]
 
 
 def test_snakemake_side_does_not_import_torch_and_the_trainer_no_mlflow_or_pandas() -> None:
     for modules, heavy in (
         (
-            "stembench.params, stembench.provenance, stembench.params.tuned",
+            "stembench.params.load, stembench.provenance, stembench.params.tuned",
             {"torch", "mlflow", "pandas", "optuna"},
         ),
         ("stembench.cells.train", {"mlflow", "pandas", "polars", "matplotlib", "optuna"}),

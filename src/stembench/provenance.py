@@ -12,121 +12,68 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 
-#: Files whose change can change a trained cell, besides its model's own file.
-TRAINING_SOURCES = (
-    "training/memory.py",
-    "cells/train.py",
-    "training/checkpoints.py",
-    "training/compiled.py",
-    "data/batches.py",
-    "data/schema.py",
-    "data/directory.py",
-    "training/device.py",
-    "training/diagnostics.py",
-    "cells/evaluate.py",
-    "metrics.py",
-    "models/embeddings.py",
-    "models/layers.py",
-    "models/linear.py",
-    "objectives/__init__.py",
-    "objectives/base.py",
-    "objectives/shared.py",
-    "training/optimizer.py",
-    "training/precision.py",
-    "training/selection.py",
-    "training/fit.py",
-)
-#: Files whose change can change a split, besides its source's own file.
-SPLIT_SOURCES = (
-    "data/prepare/columns.py",
-    "data/files.py",
-    "data/store/keys.py",
-    "data/prepare/parts.py",
-    "data/store/places.py",
-    "data/prepare/make.py",
-    "data/store/ranks.py",
-    "data/prepare/raw.py",
-    "data/prepare/reader.py",
-    "data/schema.py",
-    "data/sources/base.py",
-    "data/store/spill.py",
-    "data/prepare/rules.py",
-    "data/directory.py",
-    "data/store/columns.py",
+
+def _files(*names: str) -> tuple[Path, ...]:
+    """Files of the package; a folder stands for all modules and templates below it."""
+    found = []
+    for name in names:
+        path = PACKAGE / name
+        inside = path.rglob("*") if path.is_dir() else [path]
+        found += [each for each in inside if each.suffix in (".py", ".j2")]
+    return tuple(sorted(found))
+
+
+#: Code whose change can change a trained cell, besides its model's and its objective's own file.
+TRAINING_SOURCES = _files(
+    "training", "cells/train.py", "cells/evaluate.py",
+    "models/base.py", "models/embeddings.py", "models/experts.py", "models/layers.py",
+    "models/linear.py", "objectives/__init__.py", "objectives/base.py", "objectives/shared.py",
+    "metrics.py", "data/batches.py", "data/directory.py", "data/schema.py",
+    "records/writing.py",
+)  # fmt: skip
+#: Code whose change can change a split, besides its source's own file; as in data/dvc.yaml.
+SPLIT = (
+    "data/prepare", "data/store", "data/sources/base.py", "data/sources/ragged.py",
     "data/sources/text.py",
-    "data/prepare/users.py",
-    "data/prepare/vocabulary.py",
-    "data/prepare/writer.py",
-    "params/data.py",
-    "params/train.py",
+    "data/directory.py", "data/files.py", "data/schema.py", "params/data.py",
+    "params/train.py", "params/types.py",
+)  # fmt: skip
+#: Code whose change can change the tables. The command orchestrates part of the analysis.
+COMPARISON_SOURCES = _files(
+    "analysis",
+    "stats",
+    "records",
+    "metrics.py",
+    "params/tuned.py",
+    "cli/analysis.py",
+    "data/directory.py",
+    "data/schema.py",
 )
-#: Files whose change can change the tables, and the report made from them.
-COMPARISON_SOURCES = (
-    *(
-        PACKAGE / name
-        for name in (
-            *(
-                "analysis/across.py",
-                "cli/analysis.py",
-                "analysis/suite.py",
-                "analysis/comparison.py",
-                "analysis/factors.py",
-            ),
-            *(
-                "metrics.py",
-                "analysis/pairs.py",
-                "analysis/power.py",
-                "analysis/selection.py",
-                "analysis/calibration.py",
-                "analysis/runs.py",
-            ),
-            *("records/writing.py", "params/tuned.py"),
-        )
-    ),
-    *sorted((PACKAGE / "stats").glob("*.py")),
-)
+#: The comparable samples are drawn and tabled by their own module of the report.
 COMPARABLE_SOURCES = (
-    *(
-        PACKAGE / name
-        for name in (
-            "analysis/buckets.py",
-            "metrics.py",
-            "analysis/pairs.py",
-            "analysis/runs.py",
-            "records/writing.py",
-            "analysis/transfer.py",
-        )
-    ),
-    PACKAGE / "report" / "analysis/buckets.py",
-    *sorted((PACKAGE / "stats").glob("*.py")),
+    *COMPARISON_SOURCES,
+    *_files("report/figures", "report/sections/comparable.py", "report/tables/comparable.py"),
+    *_files("report/names.py", "report/numbers.py", "report/results.py"),
 )
-#: Files whose change can change the verdicts on published numbers.
-VERDICT_SOURCES = tuple(
-    PACKAGE / name
-    for name in (
-        "analysis/pairs.py",
-        "checks/published.py",
-        "records/writing.py",
-        "checks/verdicts.py",
-        "checks/verdicts_text.py",
-    )
+#: Code whose change can change the verdicts on published numbers.
+VERDICT_SOURCES = (
+    *COMPARISON_SOURCES,
+    *_files("checks/published.py", "checks/verdicts.py", "checks/write_verdicts.py"),
 )
-REPORT_SOURCES = tuple(
-    sorted(path for path in (PACKAGE / "report").iterdir() if path.suffix in (".py", ".j2"))
-)
-#: Files whose change can change a data card.
-CARD_SOURCES = (
-    PACKAGE / "data" / "card.py",
-    *sorted((PACKAGE / "report").glob("card*")),
-    *(PACKAGE / "report" / name for name in ("names.py", "pages.py", "plots.py", "style.css.j2")),
-)
-#: Files whose change can change what MLflow shows.
-TRACKING_SOURCES = tuple(sorted((PACKAGE / "tracking").glob("*.py")))
+REPORT_SOURCES = _files("report", "records")
+#: Code whose change can change a data card.
+CARD_SOURCES = _files(
+    "data/facts.py", "data/schema.py", "data/directory.py", "report/cards", "report/figures",
+    "report/names.py", "report/render.py", "report/templates/card.html.j2",
+    "report/templates/style.css.j2", "records/writing.py",
+)  # fmt: skip
+#: Code whose change can change what MLflow shows.
+TRACKING_SOURCES = _files("tracking", "records")
 
 
 def split_sources(kind: str) -> list[Path]:
     """Source files the split of a data set of that source kind depends on."""
-    return [PACKAGE / name for name in (*SPLIT_SOURCES, f"data/sources/{kind}.py")]
+    return [*_files(*SPLIT), PACKAGE / f"data/sources/{kind}.py"]
 
 
 def training_sources(class_path: str, objective: str) -> list[Path]:
@@ -135,14 +82,14 @@ def training_sources(class_path: str, objective: str) -> list[Path]:
     own = [f"models/{module}.py", f"objectives/{method}.py"]
     if method == "gradients":
         own.append("objectives/solvers.py")
-    return [PACKAGE / name for name in (*TRAINING_SOURCES, *own)]
+    return [*TRAINING_SOURCES, *(PACKAGE / name for name in own)]
 
 
 def tuning_sources(class_path: str, objective: str) -> list[Path]:
     """Source files that a search depends on: those of a run, less its test."""
-    evaluating = {PACKAGE / "cells/train.py", PACKAGE / "cells/evaluate.py"}
+    evaluating = set(_files("cells/train.py", "cells/evaluate.py"))
     trained = [path for path in training_sources(class_path, objective) if path not in evaluating]
-    return [*trained, PACKAGE / "cells/search.py"]
+    return [*trained, PACKAGE / "cells" / "search.py"]
 
 
 def sha256_file(path: Path) -> str:

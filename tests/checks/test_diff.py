@@ -14,7 +14,7 @@ from scipy import stats
 
 from stembench.analysis.suite import compare
 from stembench.checks.diff import Side, compare_sides, differences, read_side, verdict_changes
-from stembench.checks.diff_text import render
+from stembench.checks.print_diff import render
 from stembench.errors import StembenchError
 from stembench.stats import benjamini_hochberg
 from tests.tiny_suite import make_suite, rewrite_run

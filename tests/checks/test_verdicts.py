@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from stembench.analysis.runs import read
 from stembench.analysis.suite import compare
 from stembench.analysis.transfer import COLUMNS as COMPARABLE
-from stembench.checks import verdicts_text
+from stembench.checks import write_verdicts
 from stembench.checks.published import Published
 from stembench.checks.verdicts import ASSUMPTIONS, COLUMNS, NO_MATCH, Measured, judge, verdicts
 from stembench.errors import StembenchError
@@ -185,7 +185,7 @@ def test_a_suite_without_any_match_says_so(suite, tmp_path) -> None:
     assert [row["verdict"] for row in rows] == [NO_MATCH, NO_MATCH]
     assert rows[0]["published"] == 0.5
     assert not assumed
-    verdicts_text.write(tmp_path, rows, assumed, MARGIN, ALPHA)
+    write_verdicts.write(tmp_path, rows, assumed, MARGIN, ALPHA)
     assert "nothing is compared" in (tmp_path / "verdicts.md").read_text()
     assert list(pd.read_csv(tmp_path / "verdicts.csv").columns) == list(COLUMNS)
     assert list(pd.read_csv(tmp_path / "assumptions.csv").columns) == list(ASSUMPTIONS)
@@ -202,7 +202,7 @@ def test_task_names_are_mapped_and_every_names_the_rest(suite) -> None:
 
 def test_markdown_counts_each_claim(suite, tmp_path) -> None:
     rows, assumed = run(suite, {"e": claim(), "n": entry(value=0.6)})
-    verdicts_text.write(tmp_path, rows, assumed, MARGIN, ALPHA)
+    write_verdicts.write(tmp_path, rows, assumed, MARGIN, ALPHA)
     text = (tmp_path / "verdicts.md").read_text()
     assert "- x (e) on real: " in text
     assert "of 4" in text

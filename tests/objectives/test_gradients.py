@@ -34,6 +34,15 @@ def test_descent_ends_on_the_pareto_front(method: type[Objective]) -> None:
     assert -1.001 <= x[0].item() <= 1.001
 
 
+@pytest.mark.parametrize("first", [0.5, 0.4999, 0.49, 0.3, 0.0])
+def test_weights_that_cancel_are_not_blown_up(first: float) -> None:
+    """Two opposite gradients, almost of one length: the step goes to zero as their sum does."""
+    used = gradients._to_tasks(np.array([0.5, -first]))
+    assert np.abs(used).max() <= 2 + 1e-12
+    assert used.sum() == pytest.approx(2 * ((0.5 - first) / (0.5 + first)) ** 2)
+    assert gradients._to_tasks(np.array([0.1, 0.3])).tolist() == pytest.approx([0.5, 1.5])
+
+
 def test_mgda_moves_along_the_common_descent_direction() -> None:
     # At (0, y) with equal scales the min-norm direction is (0, y), and the two weights are equal.
     model = Point((0.0, 2.0))

@@ -8,7 +8,7 @@ from stembench.analysis.runs import read
 from stembench.analysis.suite import compare
 from stembench.checks.published import Published
 from stembench.checks.verdicts import Measured, verdicts
-from stembench.checks.verdicts_text import write
+from stembench.checks.write_verdicts import write
 from stembench.errors import StembenchError
 from stembench.report.page import write_report
 from stembench.report.results import read_results

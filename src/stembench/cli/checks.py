@@ -28,7 +28,7 @@ def verdicts(
 ) -> None:
     """Compare with published numbers and claims: a verdict each, with what was assumed."""
     from stembench.analysis.runs import read, require_complete
-    from stembench.checks import verdicts_text
+    from stembench.checks import write_verdicts
     from stembench.checks.published import load
     from stembench.checks.verdicts import Measured
     from stembench.checks.verdicts import verdicts as run
@@ -44,7 +44,7 @@ def verdicts(
         require_complete(groups)
     readable = [group for group in groups if group.split is not None]
     rows, assumed = run(entries, Measured(results, readable, analysis.alpha), analysis.margin)
-    paths = verdicts_text.write(results / "tables", rows, assumed, analysis.margin, analysis.alpha)
+    paths = write_verdicts.write(results / "tables", rows, assumed, analysis.margin, analysis.alpha)
     for path in paths:
         typer.echo(path)
 
@@ -146,7 +146,7 @@ def diff(
 ) -> None:  # fmt: skip
     """Compare two suites or two commits' results: what moved, beyond noise or not."""
     from stembench.checks.diff import COLUMNS, compare_sides, read_side
-    from stembench.checks.diff_text import render
+    from stembench.checks.print_diff import render
     from stembench.records.writing import write_csv, write_text
 
     old, new = read_side(a, RESULTS), read_side(b, RESULTS)

@@ -112,10 +112,18 @@ class GradientMethod(Objective):
 
 
 def _to_tasks(weights: Array) -> Array:
-    """Rescaled to sum to their number; as they are where that would turn or blow them up."""
+    """Rescaled to sum to their number, less the more weights of different signs cancel.
+
+    Where no weight is negative, the factor is T / sum_t w_t. Where they cancel, that factor would
+    grow without bound: two opposite gradients of almost equal length would take a huge step.
+    T sum_t w_t / (sum_t |w_t|)^2 goes to 0 instead, as the sum itself does.
+    """
     total = float(weights.sum())
     scale = float(np.abs(weights).sum())
-    return weights * (len(weights) / total) if total > 1e-6 * scale else weights
+    if total <= 0:
+        return weights
+    factor = 1 / total if total == scale else total / scale**2
+    return weights * (len(weights) * factor)
 
 
 class MGDA(GradientMethod):

@@ -241,7 +241,7 @@ def _splits(results: Results) -> list[list[str]]:
 def _context(results: Results) -> dict[str, Any]:
     """Everything the template shows."""
     by_dataset = dict(answers.by_dataset(results))
-    blocks = [
+    datasets = [
         {
             "key": dataset,
             "name": names.dataset(dataset),
@@ -264,7 +264,7 @@ def _context(results: Results) -> dict[str, Any]:
         "reference": names.model(results.reference),
         "oracle_name": names.ORACLE,
         "models": numbers.joined([names.model(model) for model in models]),
-        "datasets": blocks,
+        "datasets": datasets,
         "complete": bool(results.inputs["complete"]),
         "cells": content.cells_line(results),
         "warnings": content.warning_lines(results),

@@ -15,7 +15,6 @@ from stembench.errors import StembenchError
 from stembench.report import names
 from stembench.report.figures.style import COLOURS, REFERENCE, legend, say, signed, style
 from stembench.report.results import Results, records, unique
-from stembench.report.tables.comparable import _number
 
 #: Rows of the table that are not buckets of the ratio.
 _OUTSIDE = ("none", "interaction")
@@ -66,7 +65,7 @@ def answers(table: pd.DataFrame, alpha: float) -> list[tuple[str, list[str]]]:
                 said = [
                     f"{names.model(row.model)} on {names.task(row.task)} (against "
                     f"{names.task(row.task_b if row.task == row.task_a else row.task_a)}, "
-                    f"{_number(row.delta)})"
+                    f"{signed_number(row.delta)})"
                     for row in rows
                     if row.verdict == verdict
                 ]
@@ -214,3 +213,8 @@ def _handles(styles: dict[str, dict[str, Any]]) -> list[Any]:
         Line2D([], [], label=names.model(model), linewidth=1.3, **style)
         for model, style in styles.items()
     ]
+
+
+def signed_number(value: float) -> str:
+    """Four decimals with a sign, a true minus."""
+    return f"{value:+.4f}".replace("-", "−")

@@ -19,6 +19,7 @@ from stembench.report.sections.comparable import (
     read_table,
     sensitivity,
     setting_name,
+    signed_number,
 )
 
 
@@ -91,11 +92,7 @@ def _grid(rows: pd.DataFrame) -> list[str]:
 def _cell(row: Any) -> str:
     if not math.isfinite(row.delta):
         return "missing"
-    return f"{_number(row.delta)} ± {row.se_total:.4f}{_MARKS[row.verdict]}"
-
-
-def _number(value: float) -> str:
-    return f"{value:+.4f}".replace("-", "−")
+    return f"{signed_number(row.delta)} ± {row.se_total:.4f}{_MARKS[row.verdict]}"
 
 
 def _pair(row: Any) -> str:
