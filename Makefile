@@ -86,9 +86,10 @@ ui: setup
 unlock: setup
 	@bash workflow/scripts/unlock.sh
 
-# The demo's tables in README.md, as produced.
+# The demo's tables in README.md, as produced; the table and picture of docs/architecture.md.
 readme: setup
 	python workflow/scripts/readme_tables.py
+	python workflow/scripts/architecture.py
 
 lock:
 	$(PYTHON) -m venv .venv-lock
