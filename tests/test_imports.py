@@ -100,7 +100,7 @@ def test_at_most_seven_modules_beside_the_folders_and_no_prefix_stands_for_a_fol
 
 #: Ground that no result depends on: messages, progress bars, fingerprints, process numbers; the
 #: resolved settings are a rule's parameter, so that only the settings that matter trigger it.
-NO_SOURCE = ("errors", "progress", "processes", "provenance", "data.progress", "params", "cli")
+NO_SOURCE = ("errors", "progress", "processes", "provenance", "params", "cli")
 
 
 def reachable(*names: str) -> set[Path]:

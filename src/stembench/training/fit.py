@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from stembench.data.schema import Schema
 from stembench.errors import StembenchError
 from stembench.models.base import require_nested
 from stembench.objectives import bce
-from stembench.progress import Progress
+from stembench.progress import Bar
 from stembench.training import checkpoints, compiled, precision
 from stembench.training.build import build
 from stembench.training.diagnostics import Diagnostics
@@ -110,26 +110,12 @@ def fit(
     order = stream(seed, "batches")
     torch.manual_seed(stream(seed, "dropout").initial_seed())
 
-    started, trained_s, epoch = time.perf_counter(), 0.0, 0
-    columns = ["epoch", "time", "seconds", "samples_per_s", "train_loss", "valid_auc"]
-    columns += [f"valid_auc_{task}" for task in schema.tasks]
-    columns += [f"weight_{task}" for task in schema.tasks if objective.weighs]
-    with history.open("w", newline="") as file, Progress(settings["epochs"], len(batches)) as bar:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        file.flush()
-        for epoch in range(1, settings["epochs"] + 1):
+    started, trained_s, epoch, epochs = time.perf_counter(), 0.0, 0, settings["epochs"]
+    bar = Bar(f"epoch 1/{epochs}", epochs * len(batches), "batches")
+    with _History(history, schema, objective) as rows, bar:
+        for epoch in range(1, epochs + 1):
             begun = time.perf_counter()
-            model.train()
-            total = torch.zeros((), device=device)
-            for fields, labels in batches.shuffled(order):
-                optimizer.zero_grad()
-                loss = objective.backward(fields, labels)
-                optimizer.step()
-                objective.after_step(fields, labels)
-                total += loss * len(labels)  # summed on the device: no wait per step
-                bar.step(len(labels))
-            train_loss = total.item() / len(train)
+            train_loss = _train_epoch(model, optimizer, objective, batches, order, bar) / len(train)
             if not np.isfinite(train_loss):
                 raise StembenchError(
                     f"the training loss of {spec['model']} on {spec['dataset']}, seed {seed}, is "
@@ -144,15 +130,18 @@ def fit(
             trained_s += trained
             rate = len(train) / trained  # of training alone; `seconds` has the validation too
             weights = objective.end_epoch()
-            if diagnostics:  # before the row: who sees the epoch finds all of it
+            # Write diagnostics first: a reader that sees the epoch's row expects them to be there.
+            if diagnostics:
                 diagnostics.epoch(epoch)
-            writer.writerow(
-                [epoch, f"{time.time():.3f}", f"{seconds:.4f}", f"{rate:.1f}"]
-                + [repr(value) for value in (train_loss, auc, *map(float, aucs))]
-                + [repr(value) for value in weights.values()]
+            rows.write(
+                epoch, seconds, rate, [train_loss, auc, *map(float, aucs), *weights.values()]
             )
-            file.flush()
-            bar.epoch(epoch, train_loss, auc, rate)
+            bar.say(
+                f"epoch {epoch}/{epochs}  loss {train_loss:.5f}  valid auc {auc:.5f}  "
+                f"{rate:,.0f} rows/s",
+                name=f"epoch {min(epoch + 1, epochs)}/{epochs}",
+                rate=f"{rate:,.0f} rows/s",
+            )
             done = selection.update(epoch, aucs, partial(checkpoints.save, model, folder, epoch))
             checkpoints.keep_only(folder, selection.kept())
             if done:
@@ -175,3 +164,50 @@ def fit(
         precision=str(dtype).removeprefix("torch."),
         diagnostics=found,
     )
+
+
+def _train_epoch(
+    model: nn.Module,
+    optimizer: Optimizer,
+    objective: objectives.Objective,
+    batches: Batches,
+    order: torch.Generator,
+    bar: Bar,
+) -> float:
+    """Train on all batches once; the sum of the loss over the rows."""
+    model.train()
+    total = torch.zeros((), device=batches.fields.device)
+    for fields, labels in batches.shuffled(order):
+        optimizer.zero_grad()
+        loss = objective.backward(fields, labels)
+        optimizer.step()
+        objective.after_step(fields, labels)
+        total += loss * len(labels)  # summed on the device: no wait per step
+        bar.advance()
+    return total.item()
+
+
+class _History:
+    """history.csv, a row per epoch, each on disk as soon as it is written."""
+
+    def __init__(self, path: Path, schema: Schema, objective: objectives.Objective) -> None:
+        columns = ["epoch", "time", "seconds", "samples_per_s", "train_loss", "valid_auc"]
+        columns += [f"valid_auc_{task}" for task in schema.tasks]
+        columns += [f"weight_{task}" for task in schema.tasks if objective.weighs]
+        self._file = path.open("w", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(columns)
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write(self, epoch: int, seconds: float, rate: float, values: list[float]) -> None:
+        """Seconds of the epoch, training rows per second, then losses, AUCs and weights."""
+        self._writer.writerow(
+            [epoch, f"{time.time():.3f}", f"{seconds:.4f}", f"{rate:.1f}", *map(repr, values)]
+        )
+        self._file.flush()

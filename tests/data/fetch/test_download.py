@@ -18,9 +18,9 @@ import pytest
 
 from stembench.data.fetch import archives, download
 from stembench.data.fetch.fetch import fetch
-from stembench.data.progress import Progress
 from stembench.errors import StembenchError
 from stembench.params.data import Source
+from stembench.progress import Bar
 from tests.data.conftest import MEMBERS, clean, sha256, source
 from tests.data.scenes import good_tar
 from tests.data.server import File, Server, serve
@@ -228,16 +228,16 @@ def test_a_killed_process_leaves_what_the_next_one_continues(server: Server, roo
 
 
 def test_progress_lines() -> None:
-    progress = Progress("x.tar.gz", 4_000_000)
+    progress = Bar("x.tar.gz", 4_000_000)
     progress.advance(1_000_000)
     assert progress.line(2.0) == "x.tar.gz: 1 of 4 MB, 0.5 MB/s, 6 s left"
-    continued = Progress("x.tar.gz", 4_000_000, start=2_000_000)
+    continued = Bar("x.tar.gz", 4_000_000, start=2_000_000)
     continued.advance(1_000_000)
     assert continued.line(2.0) == "x.tar.gz: 3 of 4 MB, 0.5 MB/s, 2 s left"
-    unknown = Progress("x", 0)
+    unknown = Bar("x", 0)
     unknown.advance(3_000_000)
     assert unknown.line(1.0) == "x: 3 MB, 3.0 MB/s"
-    rows = Progress("x: reading", 4_000_000, unit="rows")
+    rows = Bar("x: reading", 4_000_000, unit="rows")
     rows.advance(1_000_000)
     assert rows.line(2.0) == "x: reading: 1,000,000 of 4,000,000 rows, 500,000 rows/s, 6 s left"
     rows.total = 0
@@ -247,16 +247,16 @@ def test_progress_lines() -> None:
 def test_progress_on_a_terminal_and_in_a_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("stembench.data.progress._SECONDS_BETWEEN_LINES", 0.0)
-    with caplog.at_level(logging.INFO), Progress("x", 10) as progress:
+    monkeypatch.setattr("stembench.progress._SECONDS_BETWEEN_LINES", 0.0)
+    with caplog.at_level(logging.INFO), Bar("x", 10) as progress:
         progress.advance(5)
     assert "x: 0 of 0 MB" in caplog.text
     terminal = io.StringIO()
     terminal.isatty = lambda: True  # type: ignore[method-assign]
     monkeypatch.setattr("sys.stderr", terminal)
-    with Progress("bar", 10) as progress:
+    with Bar("bar", 10) as progress:
         progress.advance(10)
     assert "bar" in terminal.getvalue()
-    with Progress("split", 10, unit="rows") as progress:
+    with Bar("split", 10, unit="rows") as progress:
         progress.advance(10)
     assert "10 rows, " in terminal.getvalue()

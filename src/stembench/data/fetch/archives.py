@@ -15,9 +15,9 @@ from typing import IO, NamedTuple
 
 from stembench.data.fetch.links import bytes_text, check_room
 from stembench.data.files import CHUNK
-from stembench.data.progress import Progress
 from stembench.errors import StembenchError
 from stembench.params.data import Archive
+from stembench.progress import Bar
 
 #: What the members may hold together: so many times the archive's own bytes, and as much again as
 #: the allowance. Logs shrink to a third or a tenth; a file made to fill the disk, to a thousandth.
@@ -154,7 +154,7 @@ def _write(stream: IO[bytes] | None, target: Path, size: int, where: str) -> str
     value = hashlib.sha256()
     written = 0
     try:
-        with target.open("wb") as out, Progress(f"unpacking {target.name}", size) as progress:
+        with target.open("wb") as out, Bar(f"unpacking {target.name}", size) as progress:
             while chunk := stream.read(CHUNK):
                 written += len(chunk)
                 if written > size:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from stembench.data.fetch.links import check_room
-from stembench.data.progress import Progress
+from stembench.progress import Bar
 
 logger = logging.getLogger(__name__)
 
@@ -223,7 +223,7 @@ def _check_range(response: Any, known: _Identity, offset: int, part: Path) -> No
 
 def _receive(response: Any, part: Path, offset: int, total: int | None) -> None:
     done = offset
-    with part.open("ab") as file, Progress(_title(part), total or 0, start=offset) as progress:
+    with part.open("ab") as file, Bar(_title(part), total or 0, start=offset) as progress:
         while True:
             try:
                 chunk = response.read1(_CHUNK)

@@ -34,12 +34,12 @@ from stembench.data.prepare.vocabulary import (
     numbers_of,
     tokens_of,
 )
-from stembench.data.progress import Progress
 from stembench.data.schema import Role, Schema
 from stembench.data.sources import base as sources
 from stembench.data.store.columns import Store
 from stembench.errors import StembenchError
 from stembench.params.data import Dataset, DaySplit, Table
+from stembench.progress import Bar
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def _read(name: str, dataset: Dataset, raw: Path, store: Store) -> tuple[Reader,
     also = labels.row_expression("split.unbiased", text).meta.root_names() if text else []
     needed = encode.needed_columns(table, column, columns, sources.leaks(source), also)
     reader = Reader(table, dataset.split, store)
-    with Progress(f"{name}: reading", source.rows or 0, unit="rows") as progress:
+    with Bar(f"{name}: reading", source.rows or 0, unit="rows") as progress:
         reader.read(lazy, needed, progress)
     if source.rows is not None and source.rows != store.rows:
         raise StembenchError(

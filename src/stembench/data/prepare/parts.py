@@ -21,11 +21,11 @@ from stembench.data.prepare.reader import unbiased
 from stembench.data.prepare.users import Users
 from stembench.data.prepare.vocabulary import Buckets, Vocabulary
 from stembench.data.prepare.writer import PartWriter
-from stembench.data.progress import Progress
 from stembench.data.schema import OUT_OF_VOCABULARY, PADDING, Schema
 from stembench.data.store.columns import Store
 from stembench.errors import StembenchError
 from stembench.params.data import Dataset
+from stembench.progress import Bar
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -77,7 +77,7 @@ def write(
     def encoded(index: int, span: slice) -> list[Arrays]:
         return _encode(store, fitted, index, codes[span], len(parts))
 
-    with Progress(f"{name}: writing", store.rows, unit="rows") as progress:
+    with Bar(f"{name}: writing", store.rows, unit="rows") as progress:
         for span, blocks in _ahead(encoded, store.spans()):
             for code, arrays in enumerate(blocks):
                 if not len(arrays["users"]):

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from stembench.data.prepare import columns as encode
 from stembench.data.prepare import labels
 from stembench.data.prepare.vocabulary import numbers_of, tokens_of
-from stembench.data.progress import Progress
 from stembench.data.store.columns import Store
 from stembench.data.store.keys import Coder, Texts, coder
 from stembench.data.store.spill import Duplicates
 from stembench.errors import StembenchError
 from stembench.params.data import DaySplit, Split, Table, TimeSplit
+from stembench.progress import Bar
 
 #: Rows in memory at once. The split directory does not depend on it.
 BATCH = 1 << 18
@@ -38,7 +38,7 @@ class Reader:
     coders: dict[str, Coder] = field(default_factory=dict)
     repeats: NDArray[np.bool_] | None = None
 
-    def read(self, lazy: pl.LazyFrame, needed: list[str], progress: Progress) -> None:
+    def read(self, lazy: pl.LazyFrame, needed: list[str], progress: Bar) -> None:
         """Read all rows. `needed` are the columns the split directory is made from.
 
         Raises StembenchError when the table cannot be read, a label is not 0 or 1, the user is
