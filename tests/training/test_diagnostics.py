@@ -169,7 +169,7 @@ def test_a_cell_loads_neither_the_compiler_nor_sympy(
     code = f"""
 import json, sys
 from pathlib import Path
-from stembench.cell import train_cell
+from stembench.cells.train import train_cell
 spec = json.loads({json.dumps(json.dumps(spec))})
 run = train_cell(spec, "0", "tiny", Path({str(split_path)!r}), Path({str(tmp_path / "run")!r}))
 assert run["diagnostics"]["flops_per_sample"]["step"] > 0

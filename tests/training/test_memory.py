@@ -10,7 +10,7 @@ from stembench.training.memory import give_back_freed_memory, keep_freed_memory
 
 FREED = """
 import numpy as np
-from stembench.allocator import keep_freed_memory
+from stembench.training.memory import keep_freed_memory
 if {keep}:
     assert keep_freed_memory()
 block = np.full(8_000_000, 7.0)  # 64 MB: a mapping of its own, unless told otherwise
@@ -34,7 +34,7 @@ def test_a_freed_block_is_used_again() -> None:
 RESIDENT = """
 from pathlib import Path
 import numpy as np
-from stembench.allocator import give_back_freed_memory, keep_freed_memory
+from stembench.training.memory import give_back_freed_memory, keep_freed_memory
 def resident():
     return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
 keep_freed_memory()

@@ -145,7 +145,7 @@ def test_a_file_placed_by_hand_is_on_the_disk_once(first: Project) -> None:
     call = "orchestration.LARGE = 0; orchestration._repro(TARGET, RAW, RAW)"
     call = call.replace("TARGET", "'data/dvc.yaml:download@own'")
     call = call.replace("RAW", "Path('data/raw/own')")
-    code = f"from pathlib import Path; from stembench import orchestration; {call}"
+    code = f"from pathlib import Path; from stembench.data import dvc as orchestration; {call}"
     assert f"inodes {placed.stat().st_ino}" in first.run(sys.executable, "-c", code)
     assert raw.samefile(placed)
     fetch.write_text(text)

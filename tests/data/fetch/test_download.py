@@ -206,8 +206,8 @@ def test_a_killed_process_leaves_what_the_next_one_continues(server: Server, roo
     server.files["/x.tar.gz"] = File(content, pause_s=0.02)
     entry = entry_of(content, f"{server.url}/x.tar.gz")
     code = (
-        "import sys; from pathlib import Path; from stembench.data.fetch import fetch;"
-        "from stembench.params_data import Source;"
+        "import sys; from pathlib import Path; from stembench.data.fetch.fetch import fetch;"
+        "from stembench.params.data import Source;"
         "fetch('mini', Source.model_validate_json(sys.argv[1]), Path(sys.argv[2]), [])"
     )
     command = [sys.executable, "-c", code, entry.model_dump_json(), str(root)]
