@@ -228,7 +228,7 @@ def test_what_is_expected_is_no_part_of_a_splits_identity(settings: params.Param
 def test_the_command_needs_no_data(
     settings: params.Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stembench.params.load", lambda: settings)
+    monkeypatch.setattr("stembench.params.load.load", lambda: settings)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("STEMBENCH_MIRROR", raising=False)
     arguments = ["plan", "--suite", "kuairand_pure_sample", "--no-calibrate"]

@@ -29,7 +29,7 @@ def test_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
 
 def test_four_processes_make_the_store_at_once(tmp_path: Path) -> None:
     code = (
-        "import sys; from stembench.tracking import init_database; "
+        "import sys; from stembench.tracking.sync import init_database; "
         "init_database('sqlite:///' + sys.argv[1])"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
