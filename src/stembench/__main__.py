@@ -1,5 +1,5 @@
 """`python -m stembench`, the same as the `stembench` command."""
 
-from stembench.cli.app import main
+from stembench.cli import main
 
 main()

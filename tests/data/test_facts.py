@@ -150,7 +150,7 @@ def test_a_damaged_split_is_one_clear_error(split: SplitDirectory) -> None:
 def test_show_names_what_to_run_when_there_is_no_split(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: object
 ) -> None:
-    monkeypatch.setattr("stembench.params.load", lambda: settings)
+    monkeypatch.setattr("stembench.params.load.load", lambda: settings)
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["data", "show", "movielens"])
     assert isinstance(result.exception, StembenchError)

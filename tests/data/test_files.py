@@ -94,7 +94,7 @@ def test_of_many_odd_lines_the_first_thousand_are_told(tmp_path: Path) -> None:
 def test_a_ragged_table_is_refused(
     text: str, message: str | None, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stembench.data.files.CHUNK", chunk)
+    monkeypatch.setattr("stembench.data.sources.ragged.CHUNK", chunk)
     path = tmp_path / "t.csv"
     path.write_text(text)
     if message is None:

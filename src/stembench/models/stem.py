@@ -85,12 +85,9 @@ class STEM(MultiTask):
         for i, layer in enumerate(self.layers):
             if self.backward != "shared_detached":
                 yield layer.shared
-            if leaks[i]:
-                yield layer.specific
-            if i < last:
-                yield layer.shared_gate
-                if leaks[i + 1]:
-                    yield layer.gates
+            yield from [layer.specific] * leaks[i]
+            yield from [layer.shared_gate] * (i < last)
+            yield from [layer.gates] * (i < last and leaks[i + 1])
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

@@ -20,7 +20,8 @@ from stembench.errors import StembenchError
 PACKAGE = Path(__file__).parents[1]
 MODELS = PACKAGE / "models"
 SOURCES = PACKAGE / "data" / "sources"
-_NOT_MODELS = {"__init__", "embeddings", "layers"}
+_NOT_MODELS = {"__init__", "base", "embeddings", "experts", "layers", "linear"}
+_NOT_SOURCES = {"__init__", "base", "ragged", "text"}
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def check_source(dataset: str, kind: str, options: dict[str, Any]) -> list[str]:
     """Faults of a data set's `source.kind` and `source.options`."""
     where = f"datasets.{dataset}.source"
     path = SOURCES / f"{kind}.py"
-    if not path.exists() or kind == "__init__":
-        known = sorted(p.stem for p in SOURCES.glob("*.py") if p.stem != "__init__")
+    if not path.exists() or kind in _NOT_SOURCES:
+        known = sorted(p.stem for p in SOURCES.glob("*.py") if p.stem not in _NOT_SOURCES)
         return [f"{where}.kind: unknown {kind!r}, one of {', '.join(known)}"]
     allowed = {
         name: argument

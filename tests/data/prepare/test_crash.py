@@ -78,8 +78,9 @@ def test_a_file_that_may_not_grow_is_told_by_the_system(
 KILLED = """
 import os, signal
 from pathlib import Path
-from stembench.data import prepare, store, writer
-from stembench.params import Dataset
+from stembench.data.prepare import make as prepare, writer
+from stembench.data.store import columns as store
+from stembench.params.load import Dataset
 def kill(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 {at} = kill
