@@ -20,6 +20,7 @@ from stembench.models.stem import STEM
 from stembench.training.build import build
 from tests.conftest import make_fields, make_schema
 from tests.contract.test_models import MODELS, SETTINGS, tiny_spec
+from tests.models.sharing import shared_parameters
 
 NETS = {"expert_units": [16, 12], "gate_units": [8], "tower_units": [8], "embedding_dim": 4}
 TOWERS = {"towers": "own"}
@@ -176,7 +177,7 @@ def check_shared_parameters(network: nn.Module) -> None:
         and sum(name in found for found in gradients) > 1
     }
     names = {id(p): name for name, p in network.named_parameters()}
-    claimed = [names[id(p)] for p in network.shared_parameters()]
+    claimed = [names[id(p)] for p in shared_parameters(network)]
     assert len(claimed) == len(set(claimed))
     assert set(claimed) == several
 

@@ -17,6 +17,7 @@ from stembench.objectives.shared import reach, readers
 from stembench.training.build import build
 from tests.conftest import make_fields, make_schema
 from tests.contract.test_models import MODELS, demo_spec
+from tests.models.sharing import shared_parameters
 from tests.objectives.quadratic import Point, descend
 
 TASKS = ("a", "b")
@@ -265,7 +266,7 @@ def test_a_loss_of_its_own_is_refused() -> None:
 def test_the_graph_agrees_with_what_every_model_declares(model: str) -> None:
     net, fields, _ = network(model)
     found = reach(net, losses_of(net) or task_bce, fields, 2)
-    assert {id(p) for p in found.shared} == {id(p) for p in net.shared_parameters()}
+    assert {id(p) for p in found.shared} == {id(p) for p in shared_parameters(net)}
     reached = [*found.shared, *found.own[0], *found.own[1], *found.tables]
     trained = {id(p) for p in net.parameters() if p.requires_grad}
     assert {id(p) for p in reached} == trained

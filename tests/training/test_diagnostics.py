@@ -23,6 +23,7 @@ from stembench.training.diagnostics import Diagnostics, Flops, abundance
 from stembench.training.fit import fit
 from tests.conftest import make_fields, make_schema
 from tests.contract.test_models import MODELS, demo_spec, some_tasks, tiny_spec
+from tests.models.sharing import shared_parameters
 
 CPU = torch.device("cpu")
 
@@ -75,7 +76,7 @@ def test_cosines_and_gates_by_hand(split_path: Path, tmp_path: Path) -> None:
                  for r in csv.DictReader(file)}  # fmt: skip
     part = split.part("train")
     rows = torch.randperm(len(part), generator=stream(3, "diagnostics"))[:128]
-    shared = network.shared_parameters()
+    shared = shared_parameters(network)
     cosines, weights = [], []
     gates = [g for n, g in network.named_modules() if isinstance(g, Gate) and "gates." in n]
     network.eval()

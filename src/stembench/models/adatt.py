@@ -3,9 +3,8 @@ Recommendations, KDD 2023."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,10 +93,6 @@ class AdaTT(MultiTask):
             self.layers.append(Fusion(width, counts, expert_units, gate_units, dropout, outputs))
             width = expert_units[-1]
         self.towers = towers(tasks, width, tower_units, dropout)
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        *below, last = list[Any](self.layers)
-        return [*below, last.experts]
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

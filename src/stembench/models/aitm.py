@@ -3,7 +3,7 @@ Multi-task Learning in Targeted Display Advertising, KDD 2021."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -51,11 +51,6 @@ class AITM(MultiTask):
         self.transfers = nn.ModuleList(linear(width, width) for _ in range(tasks - 1))  # g
         self.attention = nn.ModuleList(linear(width, width) for _ in range(3 * (tasks > 1)))  # h
         self.towers = towers(tasks, width, tower_units, dropout)
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        modules = [*self.bottoms[:-1], *self.transfers[:-1]]
-        modules += self.towers[:-1] if self.calibration > 0 else []
-        return [*modules, *self.attention] if len(self.towers) > 2 else modules
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

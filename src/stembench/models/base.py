@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
@@ -34,17 +32,6 @@ class MultiTask(nn.Module):
                 f"{type(self).__name__} is defined for {self.required_tasks} tasks, and "
                 f"{schema.dataset} has {schema.num_tasks} ({', '.join(schema.tasks)})"
             )
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        """Modules besides the embeddings that the losses of several tasks train; none here."""
-        return ()
-
-    def shared_parameters(self) -> list[nn.Parameter]:
-        """Dense parameters that the losses of several tasks train, embedding tables not counted.
-
-        The parameters on which gradient methods compare the tasks; empty where tasks share none.
-        """
-        return [parameter for module in self.shared_modules() for parameter in module.parameters()]
 
     @property
     def gate_sources(self) -> dict[str, list[str]]:

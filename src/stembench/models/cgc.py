@@ -3,7 +3,7 @@ Personalized Recommendations, RecSys 2020."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -48,9 +48,6 @@ class CGC(MultiTask):
             Gate(width, gate_units, [task] * num_specific_experts + common) for task in schema.tasks
         )
         self.towers = towers(schema.num_tasks, expert_units[-1], tower_units, dropout)
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        return [self.shared]
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

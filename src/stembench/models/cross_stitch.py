@@ -45,9 +45,6 @@ class CrossStitch(MultiTask):
         self.stitches = nn.ParameterList(nn.Parameter(start.clone()) for _ in bottom_units)
         self.towers = towers(tasks, bottom_units[-1], tower_units, dropout)
 
-    def shared_modules(self) -> list[nn.Module]:
-        return [self.layers, self.stitches]
-
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""
         (x,) = self.embeddings(fields)

@@ -40,9 +40,6 @@ class ESMM(MultiTask):
         self.embeddings = EmbeddingBank(schema, embedding_dim)
         self.towers = towers(2, self.embeddings.output_dim, bottom_units, dropout)
 
-    def shared_modules(self) -> list[torch.nn.Module]:
-        return [self.towers[0]]
-
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, 2)."""
         (x,) = self.embeddings(fields)

@@ -5,7 +5,7 @@ Shapes: B rows, h expert width, T tasks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Literal
 
@@ -153,22 +153,6 @@ class Extractions(nn.ModuleList):
             sizes = (inputs, tasks, num_shared, num_specific, expert_units, gate_units, dropout)
             self.append(Extraction(*sizes, "own", None if last else shared_sees))
             inputs = expert_units[-1]
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        """What the losses of several tasks train.
-
-        Below a shared gate over all experts these are all experts, and below that layer the gates
-        too: a task's gate feeds its experts of the next layer.
-        """
-        layers: list[Any] = list(self)
-        for layer, above in zip(layers, [*layers[1:], None], strict=True):
-            yield layer.shared
-            if layer.shared_sees == "all":
-                yield layer.specific
-            if layer.shared_sees is not None:
-                yield layer.shared_gate
-            if above is not None and above.shared_sees == "all":
-                yield layer.gates
 
     def forward(self, inputs: Sequence[Tensor], shared: Tensor) -> list[Tensor]:
         """T task inputs and the shared input, each (B, inputs), to one (B, h) per task."""

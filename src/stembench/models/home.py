@@ -14,7 +14,7 @@ level 2 the experts that it mixes, its gate and self gate; and tower t.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -98,13 +98,6 @@ class HoME(MultiTask):
             for task, c in zip(tasks, self.category, strict=True)
         )
         self.towers = towers(len(tasks), h, tower_units, dropout)
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        yield from (self.meta_shared, self.meta_shared_gate, self.shared)
-        parts: Any = zip(self.meta, self.meta_gates, self.groups, strict=True)
-        for c, (meta, gate, group) in enumerate(parts):
-            own = self.category.count(c) == 1  # one task's
-            yield from (meta.down, meta.up, meta.experts) if own else (meta, gate, group)
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

@@ -6,7 +6,7 @@ On the Embedding Collapse when Scaling up Recommendation Models, ICML 2024.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -46,9 +46,6 @@ class MultiEmbeddingMMoE(MultiTask):
         sources = ["shared"] * num_experts
         self.gates = nn.ModuleList(Gate(width, gate_units, sources) for _ in schema.tasks)
         self.towers = towers(schema.num_tasks, expert_units[-1], tower_units, dropout)
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        return [self.experts]
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

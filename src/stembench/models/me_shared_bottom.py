@@ -6,11 +6,11 @@ after Guo et al., On the Embedding Collapse when Scaling up Recommendation Model
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stembench.data.schema import Schema
 from stembench.models.base import MultiTask
@@ -40,9 +40,6 @@ class MultiEmbeddingSharedBottom(MultiTask):
         self.embeddings = EmbeddingBank(schema, embedding_dim, tables, embedding_budget)
         self.bottoms = networks(tables, self.embeddings.output_dim, bottom_units, dropout)
         self.towers = towers(schema.num_tasks, bottom_units[-1], tower_units, dropout)
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        return [self.bottoms]
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

@@ -3,7 +3,7 @@ Mixture-of-Experts, KDD 2018."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -43,9 +43,6 @@ class MMoE(MultiTask):
         sources = ["shared"] * num_experts
         self.gates = nn.ModuleList(Gate(width, gate_units, sources) for _ in schema.tasks)
         self.towers = towers(schema.num_tasks, expert_units[-1], tower_units, dropout)
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        return [self.experts]
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from stembench.data.schema import Schema
 from stembench.models.base import MultiTask
@@ -39,9 +39,6 @@ class OMoE(MultiTask):
         self.experts = Experts(num_experts, width, expert_units, dropout)
         self.gate = Gate(width, gate_units, ["shared"] * num_experts)
         self.towers = towers(schema.num_tasks, expert_units[-1], tower_units, dropout)
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        return [self.experts, self.gate]
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

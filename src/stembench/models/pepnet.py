@@ -3,7 +3,7 @@ Personalized Prior Information, KDD 2023."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -74,9 +74,6 @@ class PEPNet(MultiTask):
         )
         self.dropout = nn.Dropout(dropout)
         self.heads = towers(tasks, units[-1], [], 0.0)
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        return [self.embedding_gate, self.layer_gates]
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

@@ -3,10 +3,10 @@ Personalized Recommendations, RecSys 2020."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from stembench.data.schema import Schema
 from stembench.models.base import MultiTask
@@ -55,9 +55,6 @@ class PLE(MultiTask):
             shared_gate,
         )
         self.towers = towers(schema.num_tasks, expert_units[-1], tower_units, dropout)
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        return self.layers.shared_modules()
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

@@ -55,9 +55,6 @@ class ResFlow(MultiTask):
             self.networks.append(network)
         self.heads = towers(schema.num_tasks, units[-1], [], 0.0)
 
-    def shared_modules(self) -> list[nn.Module]:
-        return [self.normalise, *self.networks[:-1], *self.heads[:-1]]
-
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""
         x = self.normalise(self.embeddings(fields)[0])

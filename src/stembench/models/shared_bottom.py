@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from stembench.data.schema import Schema
 from stembench.models.base import MultiTask
@@ -33,9 +33,6 @@ class SharedBottom(MultiTask):
         self.embeddings = EmbeddingBank(schema, embedding_dim, budget=embedding_budget)
         self.bottom = MLP(self.embeddings.output_dim, bottom_units, dropout=dropout)
         self.towers = towers(schema.num_tasks, bottom_units[-1], tower_units, dropout)
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        return [self.bottom]
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""

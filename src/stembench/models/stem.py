@@ -21,7 +21,7 @@ with several layers and isolation `released`, all. With `shared`, `all` and `tas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Literal
 
@@ -77,17 +77,6 @@ class STEM(MultiTask):
             self.layers.append(layer)
             inputs = expert_units[-1]
         self.towers = towers(schema.num_tasks, inputs, tower_units, dropout)
-
-    def shared_modules(self) -> Iterable[nn.Module]:
-        every, last = self.backward == "all", len(self.layers) - 1
-        leaks = [every or (not self.strict and i < last) for i in range(last + 1)]
-        layer: Any
-        for i, layer in enumerate(self.layers):
-            if self.backward != "shared_detached":
-                yield layer.shared
-            yield from [layer.specific] * leaks[i]
-            yield from [layer.shared_gate] * (i < last)
-            yield from [layer.gates] * (i < last and leaks[i + 1])
 
     def forward(self, fields: Tensor) -> Tensor:
         """Ids (B, C) to logits (B, T)."""
