@@ -19,7 +19,8 @@ if unknown := set(config) - {"suite"}:
 
 OUT = f"results/{SUITE.name}"
 RUNS = {
-    (run.dataset, run.model, str(run.seed)): run for run in resolve.expand(PARAMS, SUITE)
+    (run.dataset, run.model, str(run.seed)): run
+    for run in resolve.expand(PARAMS, SUITE)
 }
 CARDS = expand(
     f"{OUT}/data_cards/{{dataset}}.{{kind}}",
