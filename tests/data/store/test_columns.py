@@ -75,6 +75,7 @@ def test_a_column_that_was_cut_is_no_column(tmp_path: Path) -> None:
 @example(content=[[-BIG]])
 @example(content=[[-BIG, None, BIG - 1]])
 @example(content=[[-BIG], [BIG - 1, None]])
+@example(content=[[-BIG], [None]])
 def test_every_key_has_a_place(content: list[list[int | None]]) -> None:
     """Dense or by hash: 0 for a hole, else one place a key, in the order of the keys."""
     with TemporaryDirectory() as folder:

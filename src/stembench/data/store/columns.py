@@ -43,6 +43,8 @@ class Piece:
     def positions(self, low: int) -> Positions:
         """key - low + 1, and 0 for a hole; `low` must be no larger than any key."""
         positions = self.offsets.astype(np.intp)
+        if len(positions) and self.hole is not None and self.holes.all():
+            return np.zeros_like(positions)  # its base says nothing, and may be far from low
         positions += self.base - low + 1
         if self.has_holes:
             positions[self.holes] = 0
