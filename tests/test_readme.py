@@ -1,4 +1,4 @@
-"""The README's commands exist, its example runs, its table is the one in results/."""
+"""Commands of README and docs exist, the example runs, the table is the one in results/."""
 
 from __future__ import annotations
 
@@ -18,24 +18,48 @@ from stembench.cli.app import app
 from tests.conftest import ROOT, make_fields, make_schema
 
 README = (ROOT / "README.md").read_text()
+#: The pages that hold what the README leaves out.
+DOCS = {
+    name: (ROOT / "docs" / f"{name}.md").read_text()
+    for name in ("commands", "mlflow", "data", "suites", "contributing")
+}
+PAGES = {Path("README.md"): README} | {Path("docs") / f"{k}.md": v for k, v in DOCS.items()}
 
 
-def blocks(language: str) -> list[str]:
-    """Fenced blocks of that language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, *pages: str) -> list[str]:
+    """Fenced blocks of that language, in the order of the pages."""
+    pattern = rf"^```{language}\n(.*?)^```"
+    return [b for page in pages for b in re.findall(pattern, page, re.MULTILINE | re.DOTALL)]
 
 
 TABLE_FILES = ("results/demo/tables/inputs.json", "results/demo/tables/main.md")
-COMMANDS = [
-    shlex.split(line, comments=True)
-    for block in blocks("bash")
-    for line in block.splitlines()
-    if line.strip()
-]
+
+
+def commands(*pages: str) -> list[list[str]]:
+    """Command lines of the pages, each once."""
+    lines = (line for block in blocks("bash", *pages) for line in block.splitlines())
+    found = [shlex.split(line, comments=True) for line in lines if line.strip()]
+    return [list(command) for command in dict.fromkeys(map(tuple, found))]
+
+
+COMMANDS = commands(*PAGES.values())
 
 
 def test_there_are_commands_of_every_tool() -> None:
     assert {command[0] for command in COMMANDS} == {"make", "snakemake", "dvc", "stembench"}
+
+
+def test_the_readme_is_short_and_has_the_first_commands() -> None:
+    assert len(README.splitlines()) <= 170
+    assert len(README.split()) <= 1200
+    assert [shlex.join(command) for command in commands(README)] == [
+        "make", "make test", "snakemake --cores 8", "dvc repro", "make ui",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(DOCS))
+def test_the_readme_links_every_page(name: str) -> None:
+    assert f"](docs/{name}.md)" in README
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "make"], ids=shlex.join)
@@ -55,14 +79,14 @@ def test_stembench_commands_are_subcommands(command: list[str]) -> None:
     assert command[1] in get_command(app).commands  # type: ignore[attr-defined]
 
 
-def test_every_rule_has_a_subcommand_that_the_readme_names() -> None:
+def test_every_rule_has_a_subcommand_that_the_page_of_commands_names() -> None:
     for name in ("fetch", "split", "train", "track", "compare", "report", "list", "show"):
         assert name in get_command(app).commands  # type: ignore[attr-defined]
-        assert f"`{name}`" in README or f"stembench {name}" in README
+        assert f"`{name}`" in DOCS["commands"] or f"stembench {name}" in DOCS["commands"]
 
 
 def test_the_example_model_is_a_model(tmp_path: Path) -> None:
-    (code,) = blocks("python")
+    (code,) = blocks("python", README)
     path = tmp_path / "wide.py"
     path.write_text(code)
     spec = importlib.util.spec_from_file_location("wide", path)
@@ -104,8 +128,8 @@ def test_the_table_is_the_one_in_results() -> None:
     assert [row for row in rows if row not in produced[0]] == []
 
 
-def test_links_lead_to_files() -> None:
-    targets = re.findall(r"\]\((?!https?://)([^)#]+)\)", README) + re.findall(
-        r'src="([^"]+)"', README
-    )
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+@pytest.mark.parametrize("page", list(PAGES), ids=str)
+def test_links_lead_to_files(page: Path) -> None:
+    text, folder = PAGES[page], (ROOT / page).parent
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    assert [target for target in targets if not (folder / target).exists()] == []

@@ -1,4 +1,4 @@
-"""The data-set entries of the README: pasted into params.yaml, split, and trained on."""
+"""The data-set entries of docs/data.md: pasted into params.yaml, split, and trained on."""
 
 from __future__ import annotations
 
@@ -14,12 +14,20 @@ from stembench.cli.app import app
 from stembench.errors import StembenchError
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text()
-SECTION = README.partition("## Add a data set\n")[2].partition("\n## ")[0]
-ENTRIES = {
-    re.match(r"  (\w+):", block).group(1): block  # type: ignore[union-attr]
-    for block in re.findall(r"^```yaml\n(.*?)^```", SECTION, flags=re.MULTILINE | re.DOTALL)
-}
+
+def section(page: str) -> str:
+    """The section of a page that shows how to add a data set."""
+    return (ROOT / page).read_text().partition("## Add a data set\n")[2].partition("\n## ")[0]
+
+
+def entries(text: str) -> dict[str, str]:
+    """The entries that a section shows, by name."""
+    found = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return {re.match(r"  (\w+):", block).group(1): block for block in found}  # type: ignore[union-attr]
+
+
+SECTION = section("docs/data.md")
+ENTRIES = entries(SECTION)
 ROWS = 600
 
 
@@ -57,7 +65,7 @@ FILES = {"shop": shop, "anime": anime}
 
 
 def project(root: Path, name: str, entry: str) -> None:
-    """params.yaml with the entry, and its raw files where the README says."""
+    """params.yaml with the entry, and its raw files where docs/data.md says."""
     text = (ROOT / "params.yaml").read_text()
     (root / "params.yaml").write_text(text.replace("\nanalysis:\n", f"\n{entry}\nanalysis:\n", 1))
     raw = root / "data" / "raw" / name
@@ -69,6 +77,11 @@ def project(root: Path, name: str, entry: str) -> None:
 def test_both_kinds_are_shown() -> None:
     assert set(ENTRIES) == set(FILES)
     assert all(10 <= len(entry.splitlines()) <= 20 for entry in ENTRIES.values())
+
+
+def test_the_readme_shows_the_same_entry_and_place() -> None:
+    assert entries(section("README.md")) == {"shop": ENTRIES["shop"]}
+    assert "`data/raw/shop/`" in section("README.md")
 
 
 @pytest.mark.parametrize("name", list(FILES))
