@@ -19,6 +19,7 @@ TASKS = "tasks: {click: click, like: like}\n      probabilities: {click: p_click
     [
         (UW, "", r"models\.shared_bottom_uw\.objective: unknown 'uw', one of equal, dwa"),
         (UW, UW.replace("}", ", args: {lr: 0.0}}"), r"uw\.args\.lr: must be above 0, not 0\.0"),
+        (UW, UW.replace("}", ", args: {lr: 0}}"), r"uw\.args\.lr: must be above 0, not 0"),
         (UW, UW.replace("}", ", args: {lr: fast}}"), r"uw\.args\.lr: must be a number"),
         (UW, UW.replace("}", ", args: {rate: 1.0}}"), r"unknown argument 'rate', one of lr"),
         (

@@ -3,13 +3,11 @@ Multi-task Learning in Targeted Display Advertising, KDD 2021."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.base import MultiTask
+from stembench.models.base import Count, MultiTask, Rate, SomeWidths, Widths
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.layers import linear, logits, networks, task_bce, towers
 
@@ -37,11 +35,11 @@ class AITM(MultiTask):
         self,
         schema: Schema,
         *,
-        embedding_dim: int = 16,
+        embedding_dim: Count = 16,
         calibration: float = 0.0,
-        bottom_units: Sequence[int] = (512, 512, 512),
-        tower_units: Sequence[int] = (128, 128),
-        dropout: float = 0.0,
+        bottom_units: SomeWidths = (512, 512, 512),
+        tower_units: Widths = (128, 128),
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__(schema)
         tasks, width = schema.num_tasks, bottom_units[-1]

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import nn
 
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.experts import Gate
+
+#: Types of constructor arguments, read from the source by params.signatures.
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Widths = Sequence[Count]
+SomeWidths = Annotated[Widths, Field(min_length=1)]
 
 
 class MultiTask(nn.Module):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.base import MultiTask
+from stembench.models.base import Count, MultiTask, Rate, SomeWidths, Widths
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.layers import MLP, logits, towers
 
@@ -27,10 +26,10 @@ class CrossStitch(MultiTask):
         self,
         schema: Schema,
         *,
-        embedding_dim: int = 16,
-        bottom_units: Sequence[int] = (512, 512, 512),
-        tower_units: Sequence[int] = (128, 128),
-        dropout: float = 0.0,
+        embedding_dim: Count = 16,
+        bottom_units: SomeWidths = (512, 512, 512),
+        tower_units: Widths = (128, 128),
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__(schema)
         tasks = schema.num_tasks

@@ -3,13 +3,11 @@ Post-Click Conversion Rate, SIGIR 2018."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from stembench.data.schema import Schema
-from stembench.models.base import MultiTask
+from stembench.models.base import Count, MultiTask, Rate, SomeWidths
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.layers import logits, towers
 
@@ -32,9 +30,9 @@ class ESMM(MultiTask):
         self,
         schema: Schema,
         *,
-        embedding_dim: int = 16,
-        bottom_units: Sequence[int] = (512, 512, 512),
-        dropout: float = 0.0,
+        embedding_dim: Count = 16,
+        bottom_units: SomeWidths = (512, 512, 512),
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__(schema)
         self.embeddings = EmbeddingBank(schema, embedding_dim)

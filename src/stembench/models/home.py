@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
-from stembench.models.base import MultiTask
+from stembench.models.base import Count, MultiTask, Rate, SomeWidths, Widths
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.experts import Gate
 from stembench.models.layers import MLP, BatchNorm, logits, towers
@@ -66,15 +66,15 @@ class HoME(MultiTask):
         self,
         schema: Schema,
         *,
-        embedding_dim: int = 16,
-        categories: Sequence[int] = (),
-        num_shared_experts: int = 1,
-        num_specific_experts: int = 1,
-        rank: int = 16,
-        expert_units: Sequence[int] = (512, 512, 512),
-        gate_units: Sequence[int] = (128, 64),
-        tower_units: Sequence[int] = (128, 64),
-        dropout: float = 0.0,
+        embedding_dim: Count = 16,
+        categories: Widths = (),
+        num_shared_experts: Count = 1,
+        num_specific_experts: Count = 1,
+        rank: Count = 16,
+        expert_units: SomeWidths = (512, 512, 512),
+        gate_units: Widths = (128, 64),
+        tower_units: Widths = (128, 64),
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__(schema)
         tasks, k1, k2 = schema.tasks, num_specific_experts, num_shared_experts

@@ -6,14 +6,13 @@ On the Embedding Collapse when Scaling up Recommendation Models, ICML 2024.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.base import MultiTask
+from stembench.models.base import Count, MultiTask, Rate, SomeWidths, Widths
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.experts import Gate
 from stembench.models.layers import logits, networks, towers
@@ -30,13 +29,13 @@ class MultiEmbeddingMMoE(MultiTask):
         self,
         schema: Schema,
         *,
-        embedding_dim: int = 16,
+        embedding_dim: Count = 16,
         embedding_budget: Literal["table", "one", "stem"] = "table",
-        num_experts: int = 8,
-        expert_units: Sequence[int] = (512, 512, 512),
-        gate_units: Sequence[int] = (128, 64),
-        tower_units: Sequence[int] = (128, 64),
-        dropout: float = 0.0,
+        num_experts: Count = 8,
+        expert_units: SomeWidths = (512, 512, 512),
+        gate_units: Widths = (128, 64),
+        tower_units: Widths = (128, 64),
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__(schema)
         tables = schema.num_tasks + 1

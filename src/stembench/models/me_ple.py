@@ -5,13 +5,12 @@ STEM's authors compare with ME-PLE and publish no code of it; this one is ours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor
 
 from stembench.data.schema import Schema
-from stembench.models.base import MultiTask
+from stembench.models.base import Count, MultiTask, Rate, SomeWidths, Widths
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.experts import Extractions
 from stembench.models.layers import logits, towers
@@ -29,16 +28,16 @@ class MultiEmbeddingPLE(MultiTask):
         self,
         schema: Schema,
         *,
-        embedding_dim: int = 16,
+        embedding_dim: Count = 16,
         embedding_budget: Literal["table", "one", "stem"] = "table",
-        num_layers: int = 1,
-        num_shared_experts: int = 8,
-        num_specific_experts: int = 1,
+        num_layers: Count = 1,
+        num_shared_experts: Count = 8,
+        num_specific_experts: Count = 1,
         shared_gate: Literal["all", "shared"] = "all",
-        expert_units: Sequence[int] = (512, 512, 512),
-        gate_units: Sequence[int] = (128, 64),
-        tower_units: Sequence[int] = (128, 64),
-        dropout: float = 0.0,
+        expert_units: SomeWidths = (512, 512, 512),
+        gate_units: Widths = (128, 64),
+        tower_units: Widths = (128, 64),
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__(schema)
         tables = schema.num_tasks + 1

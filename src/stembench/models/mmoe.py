@@ -3,14 +3,13 @@ Mixture-of-Experts, KDD 2018."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.base import MultiTask
+from stembench.models.base import Count, MultiTask, Rate, SomeWidths, Widths
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.experts import Experts, Gate
 from stembench.models.layers import logits, towers
@@ -28,13 +27,13 @@ class MMoE(MultiTask):
         self,
         schema: Schema,
         *,
-        embedding_dim: int = 16,
+        embedding_dim: Count = 16,
         embedding_budget: Literal["table", "one", "stem"] = "table",
-        num_experts: int = 8,
-        expert_units: Sequence[int] = (512, 512, 512),
-        gate_units: Sequence[int] = (128, 64),
-        tower_units: Sequence[int] = (128, 64),
-        dropout: float = 0.0,
+        num_experts: Count = 8,
+        expert_units: SomeWidths = (512, 512, 512),
+        gate_units: Widths = (128, 64),
+        tower_units: Widths = (128, 64),
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__(schema)
         self.embeddings = EmbeddingBank(schema, embedding_dim, budget=embedding_budget)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.base import MultiTask
+from stembench.models.base import Count, MultiTask, Rate, SomeWidths, Widths
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.layers import MLP, linear, towers
 
@@ -45,11 +45,11 @@ class PEPNet(MultiTask):
         self,
         schema: Schema,
         *,
-        embedding_dim: int = 16,
-        bottom_units: Sequence[int] = (512, 512, 512),
-        gate_units: Sequence[int] = (128,),
-        tower_units: Sequence[int] = (128, 64),
-        dropout: float = 0.0,
+        embedding_dim: Count = 16,
+        bottom_units: SomeWidths = (512, 512, 512),
+        gate_units: Widths = (128,),
+        tower_units: Widths = (128, 64),
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__(schema)
         tasks = schema.num_tasks

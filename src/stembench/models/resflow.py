@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.base import MultiTask
+from stembench.models.base import Count, MultiTask, Rate, SomeWidths, Widths
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.layers import BatchNorm, linear, towers
 
@@ -34,11 +33,11 @@ class ResFlow(MultiTask):
         self,
         schema: Schema,
         *,
-        embedding_dim: int = 16,
+        embedding_dim: Count = 16,
         batch_norm: bool = True,
-        bottom_units: Sequence[int] = (512, 512, 512),
-        tower_units: Sequence[int] = (128, 128),
-        dropout: float = 0.0,
+        bottom_units: SomeWidths = (512, 512, 512),
+        tower_units: Widths = (128, 128),
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__(schema)
         self.embeddings = EmbeddingBank(schema, embedding_dim)

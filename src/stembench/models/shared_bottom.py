@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor
 
 from stembench.data.schema import Schema
-from stembench.models.base import MultiTask
+from stembench.models.base import Count, MultiTask, Rate, SomeWidths, Widths
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.layers import MLP, logits, towers
 
@@ -23,11 +22,11 @@ class SharedBottom(MultiTask):
         self,
         schema: Schema,
         *,
-        embedding_dim: int = 16,
+        embedding_dim: Count = 16,
         embedding_budget: Literal["table", "one", "stem"] = "table",
-        bottom_units: Sequence[int] = (512, 512, 512),
-        tower_units: Sequence[int] = (128, 128),
-        dropout: float = 0.0,
+        bottom_units: SomeWidths = (512, 512, 512),
+        tower_units: Widths = (128, 128),
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__(schema)
         self.embeddings = EmbeddingBank(schema, embedding_dim, budget=embedding_budget)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
 
 from stembench.data.schema import Schema
-from stembench.models.base import MultiTask
+from stembench.models.base import Count, MultiTask, Rate, SomeWidths, Widths
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.experts import Experts, Gate
 from stembench.models.layers import logits, networks, towers
@@ -30,13 +29,13 @@ class SingleTask(MultiTask):
         self,
         schema: Schema,
         *,
-        embedding_dim: int = 16,
+        embedding_dim: Count = 16,
         embedding_budget: Literal["table", "one", "stem"] = "table",
-        bottoms_per_task: int = 1,
-        bottom_units: Sequence[int] = (512, 512, 512),
-        gate_units: Sequence[int] = (128, 64),
-        tower_units: Sequence[int] = (128, 128),
-        dropout: float = 0.0,
+        bottoms_per_task: Count = 1,
+        bottom_units: SomeWidths = (512, 512, 512),
+        gate_units: Widths = (128, 64),
+        tower_units: Widths = (128, 128),
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__(schema)
         tasks = schema.num_tasks

@@ -21,7 +21,6 @@ with several layers and isolation `released`, all. With `shared`, `all` and `tas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Literal
 
@@ -29,7 +28,7 @@ from torch import Tensor, nn
 
 from stembench.data.schema import Schema
 from stembench.errors import StembenchError
-from stembench.models.base import MultiTask
+from stembench.models.base import Count, MultiTask, Rate, SomeWidths, Widths
 from stembench.models.embeddings import EmbeddingBank
 from stembench.models.experts import ExpertLayer
 from stembench.models.layers import logits, towers
@@ -42,19 +41,19 @@ class STEM(MultiTask):
         self,
         schema: Schema,
         *,
-        embedding_dim: int = 16,
+        embedding_dim: Count = 16,
         embedding_budget: Literal["table", "one", "stem"] = "table",
         embeddings: Literal["both", "shared", "task"] = "both",
         backward: Literal["aftb", "all", "shared_detached"] = "aftb",
         gate_input: Literal["task_and_shared", "task"] = "task_and_shared",
         isolation: Literal["released", "strict"] = "released",
-        num_layers: int = 1,
-        num_shared_experts: int = 8,
-        num_specific_experts: int = 1,
-        expert_units: Sequence[int] = (512, 512, 512),
-        gate_units: Sequence[int] = (128, 64),
-        tower_units: Sequence[int] = (128, 64),
-        dropout: float = 0.0,
+        num_layers: Count = 1,
+        num_shared_experts: Count = 8,
+        num_specific_experts: Count = 1,
+        expert_units: SomeWidths = (512, 512, 512),
+        gate_units: Widths = (128, 64),
+        tower_units: Widths = (128, 64),
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__(schema)
         if backward == "all" and isolation == "strict":

@@ -18,10 +18,11 @@ is zero is left out and has weight 1. Finding w waits for the device once a step
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from stembench.errors import StembenchError
@@ -31,6 +32,7 @@ from stembench.objectives.shared import TaskBackward, accumulate, flat, looked_u
 from stembench.objectives.solvers import Array
 
 Tables = Literal["weighted", "sum"]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class GradientMethod(Objective):
@@ -155,7 +157,11 @@ class CAGrad(GradientMethod):
     gains most. c = 0 is the mean; the larger c, the nearer to MGDA."""
 
     def __init__(
-        self, tasks: Sequence[str], *, c: float = 0.4, tables: Tables = "weighted"
+        self,
+        tasks: Sequence[str],
+        *,
+        c: Annotated[float, Field(ge=0)] = 0.4,
+        tables: Tables = "weighted",
     ) -> None:
         super().__init__(tasks, tables=tables)
         self._c = c
@@ -180,7 +186,7 @@ class FairGrad(GradientMethod):
     with G G^T w = w^(-1 / alpha). alpha = 1 is Nash-MTL; the larger, the nearer to max-min."""
 
     def __init__(
-        self, tasks: Sequence[str], *, alpha: float = 2.0, tables: Tables = "weighted"
+        self, tasks: Sequence[str], *, alpha: Positive = 2.0, tables: Tables = "weighted"
     ) -> None:
         super().__init__(tasks, tables=tables)
         self._alpha = alpha
@@ -213,8 +219,8 @@ class GradNorm(GradientMethod):
         self,
         tasks: Sequence[str],
         *,
-        alpha: float = 1.5,
-        lr: float = 2.5e-2,
+        alpha: Positive = 1.5,
+        lr: Positive = 2.5e-2,
         tables: Tables = "weighted",
     ) -> None:
         super().__init__(tasks, tables=tables)

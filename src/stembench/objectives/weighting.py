@@ -7,12 +7,16 @@ cross entropy of task t over the batch, T the number of tasks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from stembench.errors import StembenchError
 from stembench.objectives.base import Objective
+
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Weighting(Objective):
@@ -47,7 +51,7 @@ class Weighting(Objective):
 class Static(Weighting):
     """Fixed weights: L = sum_t w_t L_t. `weights` names each task of the data set."""
 
-    def __init__(self, tasks: Sequence[str], *, weights: Mapping[str, float]) -> None:
+    def __init__(self, tasks: Sequence[str], *, weights: Mapping[str, Positive]) -> None:
         super().__init__(tasks)
         if set(weights) != set(tasks):
             raise StembenchError(
@@ -70,7 +74,7 @@ class UncertaintyWeighting(Weighting):
     its own (rate `lr`, outside the clip): w_t = exp(-s_t), and dL/ds_t = 1/2 - exp(-s_t) L_t.
     """
 
-    def __init__(self, tasks: Sequence[str], *, lr: float = 1e-2) -> None:
+    def __init__(self, tasks: Sequence[str], *, lr: Positive = 1e-2) -> None:
         super().__init__(tasks)
         self._lr = lr
 
@@ -103,7 +107,7 @@ class DWA(Weighting):
     training losses by epoch; w_t = 1 in the first two epochs.
     """
 
-    def __init__(self, tasks: Sequence[str], *, temperature: float = 2.0) -> None:
+    def __init__(self, tasks: Sequence[str], *, temperature: Positive = 2.0) -> None:
         super().__init__(tasks)
         self._temperature = temperature
 
@@ -167,7 +171,13 @@ class FAMO(Weighting):
     decrease grows. Losses are taken from 0, their minimum.
     """
 
-    def __init__(self, tasks: Sequence[str], *, lr: float = 2.5e-2, gamma: float = 1e-3) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        lr: Positive = 2.5e-2,
+        gamma: Annotated[float, Field(ge=0)] = 1e-3,
+    ) -> None:
         super().__init__(tasks)
         self._lr, self._gamma = lr, gamma
 

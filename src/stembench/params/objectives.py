@@ -17,8 +17,6 @@ from stembench.params.suites import Suite
 
 FOLDER = PACKAGE / "objectives"
 _MODULES = ("equal", "gradients", "weighting")
-#: Smallest value of a number; these must be above it, the others may be equal.
-_ABOVE_ZERO = {"lr", "temperature", "alpha"}
 
 
 @cache
@@ -96,10 +94,6 @@ def _check_entries(params: Params) -> list[str]:
         faults += check_args(f"{where}.args", entry.args, [arguments])
         lacking = [k for k, a in arguments.items() if a.default is ... and k not in entry.args]
         faults += [f"{where}.args.{key}: this key is missing" for key in lacking]
-        for key, value in entry.args.items():
-            if isinstance(value, float) and (value < 0 or (value == 0 and key in _ABOVE_ZERO)):
-                bound = "above 0" if key in _ABOVE_ZERO else "at least 0"
-                faults.append(f"{where}.args.{key}: must be {bound}, not {value!r}")
     return faults
 
 

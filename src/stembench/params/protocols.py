@@ -177,9 +177,9 @@ def _check_space(where: str, chosen: Space, signatures: list[Signature]) -> list
                     ]
     for key, dimension in chosen.args.items():
         here = f"{where}.args.{key}"
-        takers = [signature[key].annotation for signature in signatures if key in signature]
+        takers = [signature[key].base for signature in signatures if key in signature]
         if takers:
-            faults += _check_numbers(here, dimension, takers[0] == "int", takers[0] == "float")
+            faults += _check_numbers(here, dimension, takers[0] is int, takers[0] is float)
         for value in dimension.bounds():
             faults += params_models.check(f"{where}.args", {key: value}, signatures)
     return list(dict.fromkeys(faults))

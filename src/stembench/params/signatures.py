@@ -1,19 +1,24 @@
 """Constructor arguments of models and options of sources, read from their source code.
 
 Importing the models would import torch (1.5 s) into every Snakemake call, so signatures come from
-the syntax tree: keyword-only arguments of `__init__`, their annotation and literal default.
+the syntax tree: keyword-only arguments of `__init__`, their literal default, and their annotation,
+which holds the bounds too: `Annotated[float, Field(ge=0, lt=1)]`, or a name given to that.
 """
 
 from __future__ import annotations
 
 import ast
 import math
-import re
+from collections import abc
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from stembench.errors import StembenchError
 
@@ -22,14 +27,30 @@ MODELS = PACKAGE / "models"
 SOURCES = PACKAGE / "data" / "sources"
 _NOT_MODELS = {"__init__", "base", "embeddings", "experts", "layers", "linear"}
 _NOT_SOURCES = {"__init__", "base", "ragged", "text"}
+#: What annotations are made of, with `|`, `Field(...)` and names that a file gives to such types.
+_NAMES: dict[str, Any] = {
+    **{kind.__name__: kind for kind in (bool, int, float, str, list, dict)},
+    **{"Annotated": Annotated, "Literal": Literal},
+    **{"Mapping": abc.Mapping, "Sequence": abc.Sequence},
+}
 
 
 @dataclass(frozen=True)
 class Argument:
-    """A keyword argument: its annotation as text and its default."""
+    """A keyword argument: its type, with bounds, and its default."""
 
-    annotation: str
+    hint: Any
     default: Any
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        """What checks a value."""
+        return TypeAdapter(self.hint, config=ConfigDict(strict=True, allow_inf_nan=False))
+
+    @property
+    def base(self) -> Any:
+        """The type without its bounds."""
+        return _bare(self.hint)[0]
 
 
 @cache
@@ -55,9 +76,10 @@ def check(where: str, args: dict[str, Any], signatures: list[dict[str, Argument]
         if not takers:
             faults.append(f"{where}: unknown argument {name!r}, one of {', '.join(allowed)}")
             continue
-        problem = _type_fault(name, takers[0].annotation, value)
-        if problem:
-            faults.append(f"{where}.{name}: {problem}")
+        try:
+            takers[0].adapter.validate_python(value)
+        except ValidationError:
+            faults.append(f"{where}.{name}: {_refusal(takers[0].hint, value)}")
     return faults
 
 
@@ -124,7 +146,6 @@ def keywords(
     required: a class may have arguments without a default (`...`).
     """
     body: list[ast.stmt] = ast.parse(path.read_text()).body
-    aliases = _aliases(body)
     if class_name is not None:
         classes = [node for node in body if isinstance(node, ast.ClassDef)]
         found = [node for node in classes if node.name == class_name]
@@ -148,20 +169,52 @@ def keywords(
         value = ... if default is None else _plain(ast.literal_eval(default))
         if default is None and class_name is not None and not required:
             raise StembenchError(f"{path.name}: {argument.arg} of {class_name} has no default")
-        annotation = ast.unparse(argument.annotation)
-        result[argument.arg] = Argument(aliases.get(annotation, annotation), value)
+        result[argument.arg] = Argument(_hint(path, argument.annotation), value)
     return result
 
 
-def _aliases(body: list[ast.stmt]) -> dict[str, str]:
-    """Names that a file gives to a Literal: `Tables = Literal["weighted", "sum"]`."""
-    return {
-        target.id: text
-        for node in body
-        if isinstance(node, ast.Assign) and (text := ast.unparse(node.value)).startswith("Literal[")
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+def _hint(path: Path, node: ast.expr) -> Any:
+    """The type that an annotation in a source file means; nothing else is evaluated."""
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name(id=name) if name in _NAMES:
+            return _NAMES[name]
+        case ast.Name(id=name) if found := _definition(path, name):
+            return _hint(*found)
+        case ast.Tuple(elts=parts):
+            return tuple(_hint(path, part) for part in parts)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _hint(path, left) | _hint(path, right)
+        case ast.Call(func=ast.Name(id="Field"), args=[], keywords=bounds):
+            return Field(**{str(b.arg): ast.literal_eval(b.value) for b in bounds})
+        case ast.Subscript(value=base, slice=inner):
+            hint = _hint(path, base)[_hint(path, inner)]
+            rows = get_origin(hint) is list and get_origin(get_args(hint)[0]) is list
+            return Annotated[hint, AfterValidator(_square)] if rows else hint
+    text = ast.unparse(node)
+    raise StembenchError(f"{path.name}: annotation {text} is not supported in params.yaml")
+
+
+@cache
+def _definition(path: Path, name: str) -> tuple[Path, ast.expr] | None:
+    """What a file, or the one of the package it imports the name from, assigns to a name."""
+    for node in ast.parse(path.read_text()).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
+                return path, value
+            case ast.ImportFrom(module=str(module), names=names) if module.startswith(
+                "stembench."
+            ) and name in [alias.name for alias in names]:
+                source = PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
+                return _definition(source, name)
+    return None
+
+
+def _square(rows: list[list[float]]) -> list[list[float]]:
+    if any(len(row) != len(rows) for row in rows):
+        raise ValueError("not square")
+    return rows
 
 
 def _keyword_init(node: ast.ClassDef) -> bool:
@@ -175,85 +228,61 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _type_fault(name: str, annotation: str, value: Any) -> str | None:
-    """What is wrong with a value for an annotation, or None."""
-    branches = _branches(annotation)
-    if len(branches) > 1:
-        if value is None and "None" in branches:
-            return None
-        faults = [_type_fault(name, branch, value) for branch in branches if branch != "None"]
-        return None if None in faults else ", or ".join(fault for fault in faults if fault)
-    literal = re.match(r"^Literal\[(.*)\]$", annotation)
-    if literal:
-        choices = ast.literal_eval(f"[{literal.group(1)}]")
-        return None if value in choices else f"one of {', '.join(map(str, choices))}, not {value!r}"
-    if annotation in ("Sequence[int]", "tuple[int, ...]"):
-        good = isinstance(value, list) and all(_is_int(item) and item >= 1 for item in value)
-        if good and not value and name in ("bottom_units", "expert_units"):
-            return "must hold at least one width"
-        return None if good else f"must be a list of positive integers, not {value!r}"
-    if annotation == "int":
-        if name in ("seed", "max_ragged"):
-            good = _is_int(value) and value >= 0
-            return None if good else f"must be an integer of at least 0, not {value!r}"
-        good = _is_int(value) and value >= 1
-        return None if good else f"must be a positive integer, not {value!r}"
-    if annotation == "bool":
-        return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
-    if annotation == "str":
-        return None if isinstance(value, str) and value else f"must be text, not {value!r}"
-    if annotation == "float":
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _bare(hint: Any) -> tuple[Any, dict[str, Any]]:
+    """A type without its bounds, and those."""
+    if get_origin(hint) is not Annotated:
+        return hint, {}
+    fields = [item for item in hint.__metadata__ if isinstance(item, FieldInfo)]
+    return hint.__origin__, {k: v for f in fields for m in f.metadata for k, v in asdict(m).items()}
+
+
+def _refusal(hint: Any, value: Any) -> str:
+    """What a value that is not of a type must be."""
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:
+        branches = [branch for branch in get_args(hint) if branch is not NoneType]
+        return ", or ".join(_refusal(branch, value) for branch in branches)
+    base, bounds = _bare(hint)
+    if get_origin(base) is Literal:
+        return f"one of {', '.join(map(str, get_args(base)))}, not {value!r}"
+    if value == [] and get_args(base) and "min_length" in bounds:
+        widths = _bare(get_args(base)[0])[0] is int
+        return f"must hold at least one {'width' if widths else 'entry'}"
+    if base is float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
             return f"must be a number, not {value!r} (write 1.0e-4, not 1e-4)"
-        if not math.isfinite(value):
+        if not bounds or (isinstance(value, float) and not math.isfinite(value)):
             return f"must be a finite number, not {value!r}"
-        if name in ("shared", "specific", "user_tail", "item_tail") and value < 0:
-            return f"must be at least 0, not {value!r}"
-        if name == "dropout" and not 0 <= value < 1:
-            return f"must lie in [0, 1), not {value!r}"
-        if name == "correlation" and not -1 <= value <= 1:
-            return f"must lie in [-1, 1], not {value!r}"
-        return None
-    if annotation == "Mapping[str, float]":
-        good = isinstance(value, dict) and all(
-            isinstance(v, int | float) and not isinstance(v, bool) and 0 < v < math.inf
-            for v in value.values()
-        )
-        return None if good else f"must map tasks to numbers above 0, not {value!r}"
-    if annotation == "list[str]":
-        good = isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
-        return None if good else f"must be a list of texts, not {value!r}"
-    if annotation == "dict[str, str]":
-        good = isinstance(value, dict) and all(
-            isinstance(item, str) and item for pair in value.items() for item in pair
-        )
-        return None if good else f"must map names to texts, not {value!r}"
-    if annotation == "list[list[float]]":
-        good = isinstance(value, list) and all(
-            isinstance(row, list) and len(row) == len(value) and all(map(_is_number, row))
-            for row in value
-        )
-        return None if good else f"must be a square matrix of numbers, not {value!r}"
-    if annotation == "dict[str, float]":
-        good = isinstance(value, dict) and all(
-            isinstance(v, float) and 0 < v < 1 for v in value.values()
-        )
-        return None if good else f"must map names to numbers in (0, 1), not {value!r}"
-    raise StembenchError(f"{name}: annotation {annotation} is not supported in params.yaml")
+        return f"must {'lie' if len(bounds) > 1 else 'be'} {_range(bounds)}, not {value!r}"
+    return f"must {_wanted(base, bounds)}, not {value!r}"
 
 
-def _branches(annotation: str) -> list[str]:
-    """`A | B` as [A, B]."""
-    node, found = ast.parse(annotation, mode="eval").body, []
-    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        found.append(ast.unparse(node.right))
-        node = node.left
-    return [ast.unparse(node), *reversed(found)]
+def _wanted(base: Any, bounds: dict[str, Any]) -> str:
+    inner = get_args(base)
+    if get_origin(base) in (dict, abc.Mapping):
+        return f"map names to {_several(inner[1])}"
+    if inner and get_origin(inner[0]) is list:
+        return "be a square matrix of numbers"
+    if inner:
+        return f"be a list of {_several(inner[0])}"
+    if base is int and bounds == {"ge": 1}:
+        return "be a positive integer"
+    if base is int:
+        return f"be an integer of {_range(bounds)}" if bounds else "be an integer"
+    return {bool: "be true or false", str: "be text"}[base]
 
 
-def _is_number(value: Any) -> bool:
-    return _is_int(value) or (isinstance(value, float) and math.isfinite(value))
+def _several(hint: Any) -> str:
+    base, bounds = _bare(hint)
+    if base is int and bounds == {"ge": 1}:
+        return "positive integers"
+    noun = {int: "integers", float: "numbers", str: "texts"}[base]
+    return noun if base is str else f"{noun} {_range(bounds)}".strip()
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _range(bounds: dict[str, Any]) -> str:
+    """Bounds of a number in words: `at least 0`, or `in [0, 1)`."""
+    if len(bounds) == 2:
+        (low, start), (high, end) = bounds.items()
+        return f"in {'[' if low == 'ge' else '('}{start}, {end}{']' if high == 'le' else ')'}"
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    return ", ".join(f"{words[key]} {bound}" for key, bound in bounds.items())

@@ -9,11 +9,15 @@ are written). Interactions in parts, <prefix>.<part>.inter, are one table in the
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import polars as pl
+from pydantic import Field
 
 from stembench.data.sources import text
 from stembench.errors import StembenchError
+
+Text = Annotated[str, Field(min_length=1)]
 
 #: Columns that tell the outcome, by RecBole's names for them; a data set's own stand in the option
 #: `leaks`. Those of task expressions are refused anyway.
@@ -22,12 +26,14 @@ LEAKS: dict[str, str] = dict.fromkeys(["rating", "label"], "it is the user's ans
 _TYPES = {"token": pl.String, "token_seq": pl.String, "float": pl.Float64, "float_seq": pl.String}
 
 
-def leaks(*, leaks: dict[str, str] | None = None) -> dict[str, str]:
+def leaks(*, leaks: dict[Text, Text] | None = None) -> dict[str, str]:
     """The entry's own: column (or a pattern such as `after_*`) -> why."""
     return leaks or {}
 
 
-def load(root: Path, *, prefix: str, parts: list[str] | None = None) -> pl.LazyFrame:
+def load(
+    root: Path, *, prefix: Text, parts: Annotated[list[str], Field(min_length=1)] | None = None
+) -> pl.LazyFrame:
     """Interactions with the features of their user and item.
 
     The id of a feature file is the one column that it shares with the interactions. Raises

@@ -10,9 +10,10 @@ read: they are averages over the whole month.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
+from pydantic import Field
 
 from stembench.data.sources import text
 from stembench.errors import StembenchError
@@ -63,7 +64,9 @@ _VIDEO_INTEGERS = ["video_id", "author_id"]
 _FEW = r"^(video_type|upload_dt|upload_type|visible_status|music_type|tag)$"
 
 
-def load(root: Path, *, random_log: bool = False, max_ragged: int = 0) -> pl.LazyFrame:
+def load(
+    root: Path, *, random_log: bool = False, max_ragged: Annotated[int, Field(ge=0)] = 0
+) -> pl.LazyFrame:
     """The log's columns, then those of the user file and of the video file.
 
     A row of a log whose number of cells is not the header's is dropped, at most `max_ragged` of

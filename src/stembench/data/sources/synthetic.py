@@ -33,10 +33,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isqrt
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
@@ -57,6 +59,10 @@ _LEAST_TILTED = 0.4307  # a third of N(0, 1) lies within
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 
 def load(root: Path) -> pl.LazyFrame:
@@ -64,7 +70,7 @@ def load(root: Path) -> pl.LazyFrame:
     return pl.scan_parquet(root / FILE)
 
 
-def leaks(*, positive_rates: dict[str, float]) -> dict[str, str]:
+def leaks(*, positive_rates: dict[str, Share]) -> dict[str, str]:
     """Every label that is made, also one that no task of the entry is made from."""
     return dict.fromkeys(positive_rates, "it is a label")
 
@@ -72,19 +78,19 @@ def leaks(*, positive_rates: dict[str, float]) -> dict[str, str]:
 def generate(
     root: Path,
     *,
-    rows: int,
-    users: int,
-    items: int,
-    latent: int,
-    correlation: float | list[list[float]],
-    shared: float,
-    specific: float,
-    positive_rates: dict[str, float],
-    seed: int,
-    user_tail: float = 0.7,
-    item_tail: float = 0.0,
-    tilt: float = 0.0,
-    tilted_correlation: float | list[list[float]] | None = None,
+    rows: Count,
+    users: Count,
+    items: Count,
+    latent: Count,
+    correlation: Cosine | list[list[float]],
+    shared: Size,
+    specific: Size,
+    positive_rates: dict[str, Share],
+    seed: Annotated[int, Field(ge=0)],
+    user_tail: Size = 0.7,
+    item_tail: Size = 0.0,
+    tilt: Size = 0.0,
+    tilted_correlation: Cosine | list[list[float]] | None = None,
 ) -> None:
     """Write rows.parquet into `root`; equations at the top of this file. Same seed, same bytes.
 

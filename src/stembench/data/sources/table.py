@@ -14,13 +14,17 @@ from __future__ import annotations
 import os
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
 import polars as pl
+from pydantic import Field
 
 from stembench.data.sources import text
 from stembench.errors import StembenchError
+
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[list[str], Field(min_length=1)]
 
 #: Unknown here: an entry's own stand in the option `leaks`; columns of task expressions are
 #: refused anyway.
@@ -35,7 +39,7 @@ _NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?$"
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
-def leaks(*, leaks: dict[str, str] | None = None) -> dict[str, str]:
+def leaks(*, leaks: dict[Text, Text] | None = None) -> dict[str, str]:
     """The entry's own: column (or a pattern such as `after_*`) -> why."""
     return leaks or {}
 
@@ -44,13 +48,13 @@ def load(
     root: Path,
     *,
     format: Literal["csv", "tsv", "parquet"] | None = None,
-    separator: str | None = None,
-    quote: str | None = None,
-    columns: list[str] | None = None,
-    null_values: list[str] | None = None,
-    types: dict[str, str] | None = None,
-    leaks: dict[str, str] | None = None,
-    max_ragged: int = 0,
+    separator: Text | None = None,
+    quote: Text | None = None,
+    columns: Texts | None = None,
+    null_values: Texts | None = None,
+    types: dict[Text, Text] | None = None,
+    leaks: dict[Text, Text] | None = None,
+    max_ragged: Annotated[int, Field(ge=0)] = 0,
 ) -> pl.LazyFrame:
     """The rows of all files, and the columns of their folders' names.
 

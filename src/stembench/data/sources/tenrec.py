@@ -8,10 +8,14 @@ hist_1 .. hist_10, the column `hist` holds them as one text, separated by spaces
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import polars as pl
+from pydantic import Field
 
 from stembench.data.sources import text
+
+Text = Annotated[str, Field(min_length=1)]
 
 _LABELS = ["click", "follow", "like", "share"]
 _FEATURES = ["video_category", "gender", "age"]
@@ -25,7 +29,7 @@ LEAKS: dict[str, str] = {
 }
 
 
-def load(root: Path, *, file: str) -> pl.LazyFrame:
+def load(root: Path, *, file: Text) -> pl.LazyFrame:
     """The columns of `file`, in its order, and `hist` where it has histories.
 
     Raises StembenchError for a missing file or column, an unknown column, or a ragged line.

@@ -7,11 +7,15 @@ kept: where it writes -1 for unknown, -1 is a value of its own.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import polars as pl
+from pydantic import Field
 
 from stembench.data.sources import text
 from stembench.errors import StembenchError
+
+Text = Annotated[str, Field(min_length=1)]
 
 COLUMNS = [
     *("uid", "user_city", "item_id", "author_id", "item_city", "channel", "finish", "like"),
@@ -22,7 +26,7 @@ COLUMNS = [
 LEAKS: dict[str, str] = dict.fromkeys(["finish", "like"], "it is a label")
 
 
-def load(root: Path, *, file: str = "final_track1_train.txt") -> pl.LazyFrame:
+def load(root: Path, *, file: Text = "final_track1_train.txt") -> pl.LazyFrame:
     """The twelve columns, in the order of the file.
 
     Raises StembenchError for a missing file, another number of columns, a header, a ragged line.
