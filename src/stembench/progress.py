@@ -56,8 +56,10 @@ class Bar:
                 speed = self._bar.tasks[self._task].speed or 0
                 self._bar.update(self._task, rate=f"{self.done:,} rows, {speed:,.0f} rows/s")
             return
+        if self.unit == "batches":
+            return
         now = time.monotonic()
-        if self.unit != "batches" and now - self._told >= _SECONDS_BETWEEN_LINES:
+        if now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
             logger.info("%s", self.line(now - self._started))
 

@@ -42,7 +42,6 @@ def _load(name: str) -> ModuleType:
 
 chromium = _load("chromium")
 screenshots = _load("screenshots")
-needs_browser = pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing()))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,14 @@ def page(tmp_path_factory: pytest.TempPathFactory, generate: Make) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator:
+def chromium_works() -> None:
+    """Tried when a test needs it: collecting the tests starts no program."""
+    if reason := chromium.missing():
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_works: None) -> Iterator:
     with chromium.Browser() as found:
         yield found
 
@@ -83,13 +89,11 @@ def test_the_page_of_a_large_grid_stays_under_five_megabytes(page: Path) -> None
     assert len(details.encode()) / 150 < 6_000
 
 
-@needs_browser
 def test_no_errors_and_nothing_is_fetched(opened, page: Path) -> None:
     assert opened.faults() == []
     assert opened.requests() == [page.as_uri()]
 
 
-@needs_browser
 def test_faults_are_seen(browser, tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text(
@@ -100,7 +104,6 @@ def test_faults_are_seen(browser, tmp_path: Path) -> None:
     assert len(browser.requests()) == 2
 
 
-@needs_browser
 def test_a_click_on_a_title_sorts(opened) -> None:
     def column(i: int) -> list[str]:
         found: list[str] = opened.run(
@@ -132,7 +135,6 @@ def test_a_click_on_a_title_sorts(opened) -> None:
     assert len(set(names)) == 15
 
 
-@needs_browser
 def test_missing_values_sort_last(opened) -> None:
     script = """(() => { const table = document.querySelectorAll('#main table.sortable')[1];
       const button = table.querySelectorAll('thead button')[1]; const found = [];
@@ -144,7 +146,6 @@ def test_missing_values_sort_last(opened) -> None:
         assert "" not in order[:-1]
 
 
-@needs_browser
 def test_every_internal_link_has_its_target(opened) -> None:
     missing = opened.run(
         """[...document.querySelectorAll('a[href^="#"]')].map((a) => a.getAttribute("href"))
@@ -154,7 +155,6 @@ def test_every_internal_link_has_its_target(opened) -> None:
     assert opened.run("""document.querySelectorAll("a.cell").length""") == 15 * 2 * 2 * 5
 
 
-@needs_browser
 @pytest.mark.parametrize("model", ["model_3", "model_2"])  # the second has no run
 def test_a_cell_opens_the_details_of_its_runs(opened, model: str) -> None:
     target = anchor("synthetic_null", model)
@@ -172,14 +172,12 @@ def test_a_cell_opens_the_details_of_its_runs(opened, model: str) -> None:
     assert opened.run("""document.querySelectorAll("details.run[open]").length""") == 1
 
 
-@needs_browser
 def test_an_address_with_a_run_opens_it(browser, page: Path) -> None:
     browser.open(page, f"#{anchor('movielens', 'stem')}")
     found = browser.run("""[...document.querySelectorAll("details.run[open]")].map((d) => d.id)""")
     assert found == [anchor("movielens", "stem")]
 
 
-@needs_browser
 @pytest.mark.parametrize("width", [390, 768, 1200])
 def test_the_page_is_not_wider_than_the_window(opened, page: Path, width: int) -> None:
     opened.window(width, 844, phone=width < 500)
@@ -190,7 +188,6 @@ def test_the_page_is_not_wider_than_the_window(opened, page: Path, width: int) -
     assert opened.run(WIDE) == []
 
 
-@needs_browser
 def test_dark_and_light_can_be_read(opened) -> None:
     """Text against page, by the contrast ratio of WCAG 2: 4.5 for text of any size."""
     script = """(() => { const of = (c) => { const [r, g, b] = c.match(/[\\d.]+/g).map((v) => {
@@ -209,7 +206,6 @@ def test_dark_and_light_can_be_read(opened) -> None:
     assert background["dark"] == "rgb(22, 23, 26)"
 
 
-@needs_browser
 def test_it_prints(opened, tmp_path: Path) -> None:
     opened.media("dark")  # paper is white whatever the screen is
     opened.pdf(tmp_path / "report.pdf")
@@ -222,9 +218,8 @@ def test_it_prints(opened, tmp_path: Path) -> None:
     assert opened.run("document.querySelector('nav').checkVisibility()") is False
 
 
-@needs_browser
 def test_the_pictures_of_the_readme(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chromium_works: None, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     screenshots.main(page)

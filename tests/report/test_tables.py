@@ -250,9 +250,10 @@ def missing_tex() -> str | None:
     return log and f"pdflatex does not work, install texlive-latex-recommended: {log[-200:]}"
 
 
-@pytest.mark.skipif(missing_tex() is not None, reason=str(missing_tex()))
 @pytest.mark.parametrize("options", [{}, {"not_ok": GAPS, "passed_by": "stem"}, STRANGE])
 def test_latex_compiles(make_results: Make, tmp_path: Path, options: dict[str, object]) -> None:
+    if reason := missing_tex():
+        pytest.skip(reason)
     results = complete(make_results(**options))
     names = [p.name for p in [*write_tables(results), *write_side_tables(results)]]
     inputs = "".join(f"\\input{{results/demo/tables/{n}}}\n" for n in names if n.endswith(".tex"))

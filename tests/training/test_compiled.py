@@ -23,10 +23,14 @@ from tests.contract.test_models import tiny_spec
 
 BATCH, CPU = 64, torch.device("cpu")
 
-needs_compiler = pytest.mark.skipif(
-    toolchain.missing_for_cpu() is not None,
-    reason=f"compiled steps need {toolchain.missing_for_cpu()}",
-)
+needs_compiler = pytest.mark.usefixtures("compiler")
+
+
+@pytest.fixture
+def compiler() -> None:
+    """Skips where compiled steps do not work."""
+    if missing := toolchain.missing_for_cpu():
+        pytest.skip(f"compiled steps need {missing}")
 
 
 @pytest.fixture(autouse=True)

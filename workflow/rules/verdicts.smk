@@ -7,7 +7,7 @@ rule verdicts:
         rules.compare.output,
         COMPARABLE,
         published="workflow/published.yaml",
-        sources=files(provenance.COMPARISON_SOURCES + provenance.VERDICT_SOURCES),
+        sources=files(provenance.VERDICT_SOURCES),
     output:
         f"{OUT}/tables/verdicts.csv",
         f"{OUT}/tables/verdicts.md",

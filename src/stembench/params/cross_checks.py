@@ -14,7 +14,7 @@ from stembench.params.schema import Params
 from stembench.params.suites import Suite
 
 
-def _cross_check(params: Params) -> list[str]:
+def cross_check(params: Params) -> list[str]:
     """Faults that span several sections."""
     faults: list[str] = []
     if params.suites.get(params.suite.name) != params.suite:

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from stembench.errors import StembenchError
-from stembench.params.cross_checks import _cross_check
+from stembench.params.cross_checks import cross_check
 from stembench.params.data import Dataset
 from stembench.params.messages import explain
 from stembench.params.schema import Params
@@ -62,7 +62,7 @@ def parse(text: str, origin: str = "params.yaml") -> Params:
         params = Params.model_validate(raw)
     except ValidationError as error:
         raise StembenchError(f"{origin}:\n" + "\n".join(explain(error, Params))) from None
-    faults = _cross_check(params)
+    faults = cross_check(params)
     if faults:
         raise StembenchError(f"{origin}:\n" + "\n".join(f"  {fault}" for fault in faults))
     return params

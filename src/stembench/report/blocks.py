@@ -12,10 +12,9 @@ from stembench.report.results import Results, records, unique
 Mark = Literal["", "beats_all", "below", "above", "equivalent"]
 #: Mark of a baseline, from the verdict on (reference - baseline).
 _MARK_OF: dict[str, Mark] = {"better": "below", "worse": "above", "equivalent": "equivalent"}
-
-
 #: Decimals shown for a metric.
 DECIMALS = {"auc": 4, "gauc": 4, "logloss": 4, "calibration": 3}
+DECIMALS |= {"unbiased_auc": 4, "unbiased_gauc": 4}
 #: Metric that carries marks -> bucket of the comparison they come from.
 _BUCKETS = {"auc": "all", "unbiased_auc": "unbiased"}
 

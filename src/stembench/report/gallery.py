@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from stembench.report.figures.style import save, style
-from stembench.report.results import read_results
+from stembench.report.results import Results, read_results
 from stembench.report.sections import calibration as reliability
 from stembench.report.sections import cost, seeds
 from stembench.report.sections.curves import learning_curves
 from stembench.report.sections.factors import factor_effects
 from stembench.report.sections.forest import forest
 
+Draw = Callable[[Results], Figure]
 #: Name of the file -> what draws it.
-FIGURES = {
+FIGURES: dict[str, Draw] = {
     "seeds": seeds.strips,
     "variance": seeds.variance,
     "calibration": reliability.curves,
@@ -27,13 +31,7 @@ def write_gallery(results: Path) -> list[Path]:
     What is missing is shown as missing. Returns the paths. Raises StembenchError if a table of
     `stembench compare` is not there or unreadable.
     """
-    tables = read_results(results)
-    paths = []
-    for name, draw in FIGURES.items():
-        figure = draw(tables)
-        with style():
-            paths += save(figure, results / "figures" / name)
-    return paths
+    return _write(read_results(results), FIGURES)
 
 
 def write_figures(results: Path) -> list[Path]:
@@ -44,14 +42,17 @@ def write_figures(results: Path) -> list[Path]:
     StembenchError if a table of `stembench compare` is not there or unreadable.
     """
     tables = read_results(results)
-    folder = results / "figures"
-    paths = []
-    drawn = {"forest": forest, "learning_curves": learning_curves}
+    drawn: dict[str, Draw] = {"forest": forest, "learning_curves": learning_curves}
     if len(tables.factors):
         drawn["factors"] = factor_effects
+    return _write(tables, drawn)
+
+
+def _write(tables: Results, drawn: Mapping[str, Draw]) -> list[Path]:
+    paths = []
     for name, draw in drawn.items():
         figure = draw(tables)
         # Hash salt and font settings count when the file is written, not when it is drawn.
         with style():
-            paths += save(figure, folder / name)
+            paths += save(figure, tables.root / "figures" / name)
     return paths

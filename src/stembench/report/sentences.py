@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from stembench.report import names
-from stembench.report.blocks import DECIMALS
 from stembench.report.numbers import joined, plural
 from stembench.report.results import Results, records, unique
 
-DECIMALS |= {"unbiased_auc": 4, "unbiased_gauc": 4}
 #: Adjustment of a family of tests -> its name.
 ADJUSTMENTS = {"holm": "Holm", "bh": "Benjamini-Hochberg"}
 

@@ -42,19 +42,14 @@ class Piece:
 
     def positions(self, low: int) -> Positions:
         """key - low + 1, and 0 for a hole; `low` must be no larger than any key."""
-        positions = self.offsets.astype(np.intp)
-        if len(positions) and self.hole is not None and self.holes.all():
-            return np.zeros_like(positions)  # its base says nothing, and may be far from low
-        positions += self.base - low + 1
+        positions: Positions = self._shifted(self.base - low + 1).view(np.intp)
         if self.has_holes:
             positions[self.holes] = 0
         return positions
 
     def keys(self) -> Keys:
         """The keys; anything in the place of a hole."""
-        wide = self.offsets.astype(np.uint64)
-        wide += np.uint64(self.base % _WRAP)
-        return wide.view(np.int64)
+        return self._shifted(self.base).view(np.int64)
 
     @property
     def holes(self) -> Holes:
@@ -62,6 +57,12 @@ class Piece:
             return np.zeros(len(self.offsets), np.bool_)
         holes: Holes = self.offsets == self.hole
         return holes
+
+    def _shifted(self, by: int) -> NDArray[np.uint64]:
+        """offset + by for each, modulo 2**64: the base of a chunk of holes may be far from any."""
+        wide = self.offsets.astype(np.uint64)
+        wide += np.uint64(by % _WRAP)
+        return wide
 
     def where(self, mask: NDArray[np.bool_]) -> Piece:
         """The keys of some of the rows, (N,)."""

@@ -18,7 +18,7 @@ from stembench.report.results import Results, records, unique
 
 #: Rows of the table that are not buckets of the ratio.
 _OUTSIDE = ("none", "interaction")
-_MARKS = {"negative": " ↓", "positive": " ↑", "inconclusive": "", "missing": "", "small": " (few)"}
+MARKS = {"negative": " ↓", "positive": " ↑", "inconclusive": "", "missing": "", "small": " (few)"}
 _MARKERS = "osD^vPXd<>"
 
 
@@ -196,7 +196,8 @@ def _finish(axes: Any, key: tuple[str, str, str, str]) -> None:
     axes.set_axisbelow(True)
 
 
-def _styles(table: pd.DataFrame, reference: str) -> dict[str, dict[str, Any]]:
+def styles(table: pd.DataFrame, reference: str) -> dict[str, dict[str, Any]]:
+    """How each model is drawn: line and marker settings by model, the reference in its colour."""
     models = unique(table["model"])
     others = [model for model in models if model != reference]
     styles = {

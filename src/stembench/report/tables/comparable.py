@@ -13,13 +13,13 @@ from stembench.report import names
 from stembench.report.figures.style import save, style
 from stembench.report.results import records, unique
 from stembench.report.sections.comparable import (
-    _MARKS,
-    _styles,
+    MARKS,
     by_bucket,
     read_table,
     sensitivity,
     setting_name,
     signed_number,
+    styles,
 )
 
 
@@ -31,7 +31,7 @@ def write_comparable(results: Path, reference: str) -> list[Path]:
     table = read_table(results / "tables" / "comparable.csv")
     other = read_table(results / "tables" / "comparable_sensitivity.csv")
     paths = [write_text(results / "tables" / "comparable.md", to_markdown(table, other))]
-    colours = _styles(table, reference)
+    colours = styles(table, reference)
     for name, figure in (
         ("comparable", by_bucket(table, colours)),
         ("comparable_sensitivity", sensitivity(other, colours)),
@@ -92,7 +92,7 @@ def _grid(rows: pd.DataFrame) -> list[str]:
 def _cell(row: Any) -> str:
     if not math.isfinite(row.delta):
         return "missing"
-    return f"{signed_number(row.delta)} ± {row.se_total:.4f}{_MARKS[row.verdict]}"
+    return f"{signed_number(row.delta)} ± {row.se_total:.4f}{MARKS[row.verdict]}"
 
 
 def _pair(row: Any) -> str:
